@@ -42,7 +42,7 @@ def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
         return
     try:
         positional = bind_words(main, words)
-        main(*positional, **bind_params(main, named_words(main, positional), Path()))
+        main(*positional, **bind_params(main, named_words(main, positional)))
     except Refusal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -108,15 +108,18 @@ def named_words(main: Callable[..., None], bound: list[str | Path]) -> dict[str,
     return {name: str(value) for (name, kind, _), value in pairs if kind == "word"}
 
 
-def bind_params(main: Callable[..., None], words: Mapping[str, str], root: Path) -> dict[str, Any]:
+def bind_params(main: Callable[..., None], words: Mapping[str, str]) -> dict[str, Any]:
     """Read and validate exactly the params that the stage declares."""
     from stages.lib import params
 
-    tree, files = params.read(root)
+    paths = param_paths(main)
+    if not paths:
+        return {}
+    tree, files = params.read(Path("params.yaml"), Path("recipes"))
     hints = get_type_hints(main, include_extras=True)
     return {
         name: params.validate(hints[name], tree, path.format(**words), files)
-        for name, path in param_paths(main).items()
+        for name, path in paths.items()
     }
 
 

@@ -8,9 +8,18 @@ dependency of any stage: a change here reruns nothing. Files are read as YAML 1.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 
 from stages.lib.contract import Refusal, suggest
 
@@ -144,6 +153,9 @@ class Hub(Section):
     revision: str
 
 
+Base = Annotated[Scratch | Hub, Field(discriminator="source")]
+
+
 class Lora(Section):
     """Low-rank adapters on every linear layer (Hu et al. 2021)."""
 
@@ -201,21 +213,21 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     compute: Compute
-    base: Annotated[Scratch | Hub, Field(discriminator="source")]
+    base: Base
     sft: Sft
     reward: Reward
     rlhf: Rlhf
     benchmark: Benchmark
 
 
-def read(root: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def read(dials: Path, recipes: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The params and the recipe that they name as one tree, and the file that each top-level key stands in."""
-    tree = load(root / "params.yaml")
-    name = validate(str, tree, "recipe", {})
-    known = sorted(path.stem for path in (root / "recipes").glob("*.yaml"))
+    tree = load(dials)
+    name = validate(str, tree, "recipe", dict.fromkeys(tree, "params.yaml"))
+    known = sorted(path.stem for path in recipes.glob("*.yaml"))
     if name not in known:
         raise Refusal(f"params.yaml: recipe: found {name!r}; {suggest(name, known)} (the files in recipes/)")
-    recipe = load(root / "recipes" / f"{name}.yaml")
+    recipe = load(recipes / f"{name}.yaml")
     twice = sorted(set(tree) & set(recipe))
     if twice:
         raise Refusal(f"recipes/{name}.yaml: {twice[0]} stands in params.yaml too; keep one of them")
@@ -252,16 +264,17 @@ def validate(annotation: Any, tree: dict[str, Any], path: str, files: dict[str, 
 
 
 def typed(annotation: Any, value: Any, place: str, path: str = "") -> Any:
-    """The value as the annotated type, or a refusal that names every key that is wrong."""
+    """The value as the annotated type, without any conversion, or a refusal that names every key that is wrong."""
+    holder = create_model("Holder", __config__=ConfigDict(strict=True), value=(annotation, ...))
     try:
-        return TypeAdapter(annotation).validate_python(value)
+        return holder.model_validate({"value": value}).value  # type: ignore[attr-defined]
     except ValidationError as error:
-        raise Refusal(explain(error, value, place, path)) from None
+        raise Refusal(explain(error, annotation, value, place, path)) from None
 
 
-def check(root: Path) -> tuple[Params, Recipe]:
+def check(dials: Path, recipes: Path) -> tuple[Params, Recipe]:
     """Everything in params.yaml and in the recipe that it names, typed, with no key left over."""
-    tree, files = read(root)
+    tree, files = read(dials, recipes)
     recipe_file = f"recipes/{tree['recipe']}.yaml"
     params = {key: value for key, value in tree.items() if files[key] == "params.yaml"}
     recipe = {key: value for key, value in tree.items() if files[key] == recipe_file}
@@ -273,22 +286,53 @@ def missing_place(key: str) -> str:
     return "the recipe" if key in Recipe.model_fields else "params.yaml"
 
 
-def explain(error: ValidationError, value: Any, place: str, path: str) -> str:
+def explain(error: ValidationError, annotation: Any, value: Any, place: str, path: str) -> str:
     """One line a wrong key: the place, its full path, what was found, what is allowed."""
-    allowed: dict[str, list[str]] = {}
+    lines = []
     for fault in error.errors(include_url=False):
-        where, holder = path, value
-        for key in fault["loc"]:
-            if isinstance(holder, dict) and (key in holder or fault["type"] == "missing" and key == fault["loc"][-1]):
-                where, holder = f"{where}.{key}".lstrip("."), holder.get(key)
-        found = json.dumps(holder, ensure_ascii=False, default=str)
-        if fault["type"] == "missing":
-            line = f"{place}: {where} is missing; allowed: "
-        elif fault["type"] == "extra_forbidden":
-            line = f"{place}: {where} is no key that any stage reads; remove it or correct its name"
-            allowed.setdefault(line, [])
-            continue
+        where, found, expected = path, value, annotation
+        for key in fault["loc"][1:]:
+            inner = member(expected, key)
+            if inner is None:  # pydantic also names the branch of a union that it tried
+                if fault["type"] == "extra_forbidden" and isinstance(found, dict) and key in found:
+                    where, found = f"{where}.{key}".lstrip("."), found[key]
+                continue
+            where, expected = f"{where}.{key}".lstrip("."), inner
+            found = found.get(key) if isinstance(found, dict) else None
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{place}: {where} is a key that no stage reads; remove it or correct its name")
+        elif fault["type"] == "missing":
+            lines.append(f"{place}: {where} is missing; allowed: {allowed(expected)}")
         else:
-            line = f"{place}: {where}: found {found[:80]} ({type(holder).__name__}); allowed: "
-        allowed.setdefault(line, []).append(fault["msg"].removeprefix("Input should be ").replace("Field required", "a value; the schema is in stages/lib/params.py"))
-    return "\n".join(line + " or ".join(options) for line, options in allowed.items())
+            shown = json.dumps(found, ensure_ascii=False, default=str)[:80]
+            lines.append(f"{place}: {where}: found {shown} ({type(found).__name__}); allowed: {allowed(expected)}")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def member(annotation: Any, key: Any) -> Any:
+    """The annotation of a key inside an annotated mapping, or None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(key))
+        return field.rebuild_annotation() if field else None
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    return next((inner for part in get_args(annotation) if (inner := member(part, key)) is not None), None)
+
+
+def allowed(annotation: Any) -> str:
+    """The values that an annotation admits, in words."""
+    return in_words(TypeAdapter(annotation).json_schema())
+
+
+def in_words(schema: dict[str, Any]) -> str:
+    """A JSON schema as a short phrase."""
+    if "$ref" in schema or schema.get("type") == "object":
+        return "a mapping; its keys are in stages/lib/params.py"
+    if "oneOf" in schema or "anyOf" in schema:
+        return " or ".join(dict.fromkeys(in_words(part) for part in schema.get("anyOf") or schema["oneOf"]))
+    if "const" in schema or "enum" in schema:
+        return ", ".join(repr(value) for value in schema.get("enum", [schema.get("const")]))
+    names = {"integer": "a whole number", "number": "a number", "string": "a text", "boolean": "true or false"}
+    words = names.get(schema.get("type", ""), "a value")
+    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "pattern": "matching"}
+    return " ".join([words, *(f"{phrase} {schema[name]}" for name, phrase in bounds.items() if name in schema)])

@@ -1,0 +1,144 @@
+"""New instructions, each unlike all others (self-instruct, Wang et al. 2023).
+
+In rounds: the teacher is shown some seed tasks and some of those invented so far, and invents more; what it
+invents is kept when it can be done by text and its instruction's ROUGE-L with every task of the pool is at
+most ``novelty``. A round's requests depend on the rounds before it and on ``generate.seed`` alone, so that
+the journal answers them again at no cost. Not covered: evolving tasks into harder ones.
+"""
+
+import json
+import random
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from stages.lib import contract, formats, records, vietnamese
+from stages.lib.contract import Dep, Out, Refusal
+from stages.lib.journal import Entry, Journal, home
+from stages.lib.params import Generate, Teacher
+from stages.lib.records import Message, Record
+from stages.lib.teacher import Failure, Prompt, ask, check_failures
+
+Task = dict[str, str]
+NAME, LICENCE = "generated", "CC0-1.0"
+# what a text model can't do, as whole words
+OTHER_MEDIUM = re.compile(r"\b(vẽ|bức ảnh|hình ảnh|video|đoạn phim|bản nhạc|phát nhạc|ghi âm|biểu đồ)\b", re.IGNORECASE)
+
+
+def main(
+    seeds: Dep,
+    wording: Dep,
+    shipped: Dep,
+    generated: Out,
+    dropped: Out,
+    *,
+    teacher: Teacher,
+    generate: Generate,
+) -> None:
+    """Grow the pool of tasks; write the new ones, and what was not kept with its reason."""
+    journal, prompt = Journal(shipped, own=home()), Prompt.load(wording)
+    pool = Pool(seed_tasks(seeds), generate.novelty)
+    rng = random.Random(generate.seed)
+    failed: list[str] = []
+    with records.Table(generated) as keep, records.Table(dropped, records.DROPPED) as drop:
+        for round_number in range(1, generate.rounds + 1):
+            texts = [request(pool, generate, rng) for _ in range(generate.requests)]
+            answers = ask(teacher, journal, prompt, texts, f"generate, round {round_number} of {generate.rounds}")
+            for number, answer in enumerate(answers, 1):
+                if isinstance(answer, Failure):
+                    failed.append(answer.reason)
+                    continue
+                for place, task in enumerate(tasks(answer), 1):
+                    record = to_record(task, answer, f"{round_number}.{number}.{place}")
+                    if (verdict := pool.judge(task)) is None:
+                        pool.add(task)
+                        keep.add(record)
+                    else:
+                        drop.add({**record, "reason": verdict[0], "detail": verdict[1]})
+    check_failures(len(failed), generate.rounds * generate.requests, teacher, "generate", failed)
+
+
+class Pool:
+    """The tasks so far, and how unlike them a new one is."""
+
+    def __init__(self, seeds: list[Task], novelty: float) -> None:
+        self.seeds = seeds
+        self.invented: list[Task] = []
+        self.novelty = novelty
+        self._known: list[list[str]] = [words(task) for task in seeds]
+
+    def add(self, task: Task) -> None:
+        """Take a task in."""
+        self.invented.append(task)
+        self._known.append(words(task))
+
+    def judge(self, task: Task) -> records.Verdict | None:
+        """Why a task is not kept, with the detail, or None."""
+        from rapidfuzz import process
+        from rapidfuzz.distance import Indel
+
+        if not task["instruction"] or not task["output"]:
+            return "empty", "instruction" if not task["instruction"] else "output"
+        if match := OTHER_MEDIUM.search(task["instruction"]):
+            return "needs another medium", match[0]
+        # ROUGE-L's F-measure is the normalised indel similarity of the word sequences
+        _, similarity, place = process.extractOne(words(task), self._known, scorer=Indel.normalized_similarity)
+        if similarity > self.novelty:
+            nearest = (self.seeds + self.invented)[place]["instruction"]
+            return "not novel", f"ROUGE-L {similarity:.2f} with: {nearest}"
+        return None
+
+
+def words(task: Task) -> list[str]:
+    """An instruction as ROUGE sees it, blind to case and tone placement but not to diacritics."""
+    return vietnamese.key(task["instruction"]).split()
+
+
+def seed_tasks(path: Path) -> list[Task]:
+    """The tasks of a self-instruct seed file: JSON lines of instruction and instances of input and output."""
+    found = []
+    for item in formats.rows(path):
+        if isinstance(item, formats.Refused):
+            raise Refusal(f"{path}, line {item.upstream}: {item.reason}")
+        number, row = item
+        try:
+            first = row["instances"][0]
+            found.append({"instruction": row["instruction"], "input": first["input"], "output": first["output"]})
+        except (KeyError, IndexError, TypeError):
+            raise Refusal(f"{path}, line {number}: a seed task needs instruction and instances[0] of input and output") from None
+    return found
+
+
+def request(pool: Pool, generate: Generate, rng: random.Random) -> str:
+    """The examples that one request shows, and how many tasks it wants."""
+    shown = rng.sample(pool.seeds, min(generate.seed_examples, len(pool.seeds)))
+    shown += rng.sample(pool.invented, min(generate.pool_examples, len(pool.invented)))
+    return json.dumps({"examples": shown, "wanted": generate.tasks}, ensure_ascii=False)
+
+
+def tasks(answer: Entry) -> Iterable[Task]:
+    """The tasks in a reply; one that is not of the form comes back empty, so that it is counted."""
+    text = answer["answer"].strip().removeprefix("```json").removeprefix("```").removesuffix("```")
+    try:
+        found: Any = json.loads(text)["tasks"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        found = [{}]
+    for task in found if isinstance(found, list) else [{}]:
+        fields = task if isinstance(task, dict) else {}
+        yield {name: str(fields.get(name) or "").strip() for name in ("instruction", "input", "output")}
+
+
+def to_record(task: Task, answer: Entry, upstream: str) -> Record:
+    """A task as two turns, with who invented it."""
+    about = f"\n\n{task['input']}" if task["input"] else ""
+    turns: list[Message] = [
+        {"role": "user", "content": task["instruction"] + about},
+        {"role": "assistant", "content": task["output"]},
+    ]
+    record = records.make("instruction", turns, source=NAME, licence=LICENCE, lang="vi", upstream=upstream)
+    return {**record, "teacher": answer["model"], "request": answer["key"]}
+
+
+if __name__ == "__main__":
+    contract.run(main)

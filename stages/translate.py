@@ -1,0 +1,71 @@
+"""A teacher answers each text once, ever: English records become Vietnamese.
+
+All texts of a record travel in one request, so that forms of address agree; Vietnamese records pass as they
+are. Each answer is judged, and a record whose translation fails a check is dropped under that check's
+name. Not covered: long texts in pieces, and another try for a failed record.
+"""
+
+import json
+from itertools import islice
+
+from stages.lib import contract, records, translation
+from stages.lib.contract import Dep, Out, Word
+from stages.lib.journal import Entry, Journal, home
+from stages.lib.params import Teacher
+from stages.lib.records import Record
+from stages.lib.teacher import Failure, Prompt, ask, check_failures
+
+BATCH = 2048  # records whose requests are under way together
+
+
+def main(
+    name: Word,
+    source: Dep,
+    wording: Dep,
+    shipped: Dep,
+    translated: Out,
+    dropped: Out,
+    *,
+    teacher: Teacher,
+) -> None:
+    """Translate what is not Vietnamese, through the journal."""
+    journal, prompt = Journal(shipped, own=home()), Prompt.load(wording)
+    rows = records.read(source)
+    asked, reasons = 0, list[str]()
+    with records.Table(translated) as keep, records.Table(dropped, records.DROPPED) as drop:
+        while batch := list(islice(rows, BATCH)):
+            foreign = [record for record in batch if record["lang"] != "vi"]
+            texts = [translation.request(record["messages"]) for record in foreign]
+            answers = dict(zip((r["id"] for r in foreign), ask(teacher, journal, prompt, texts, name), strict=True))
+            asked += len(foreign)
+            for record in batch:
+                verdict = take(record, answers[record["id"]]) if record["id"] in answers else None
+                if isinstance(verdict, Failure):
+                    reasons.append(verdict.reason)
+                    drop.add({**record, "reason": verdict.reason, "detail": verdict.detail})
+                else:
+                    keep.add(record if verdict is None else verdict)
+    check_failures(len(reasons), asked, teacher, f"translate@{name}", reasons)
+
+
+def take(record: Record, answer: Entry | Failure) -> Record | Failure:
+    """The record in Vietnamese with its lineage, or why the answer can't be used."""
+    if isinstance(answer, Failure):
+        return answer
+    texts = translation.parse(answer["answer"])
+    fault = translation.fault([message["content"] for message in record["messages"]], texts)
+    if fault or texts is None:
+        return Failure(fault or "malformed", json.dumps(answer["answer"], ensure_ascii=False)[:500])
+    pairs = zip(record["messages"], texts, strict=True)
+    return {
+        **record,
+        "lang": "vi",
+        "messages": [{"role": message["role"], "content": text.strip()} for message, text in pairs],
+        "original": record["messages"],
+        "teacher": answer["model"],
+        "request": answer["key"],
+    }
+
+
+if __name__ == "__main__":
+    contract.run(main)
