@@ -45,6 +45,7 @@ def main(
 
 def download(url: str, path: Path, name: str) -> str:
     """Stream an address into a file with a progress bar; the SHA-256 of what came, in hexadecimal."""
+    import aiohttp
     import fsspec
     from tqdm import tqdm
 
@@ -57,18 +58,25 @@ def download(url: str, path: Path, name: str) -> str:
                     digest.update(chunk)
                     local.write(chunk)
                     bar.update(len(chunk))
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, aiohttp.ClientError) as error:
         raise Refusal(f"params.yaml: sources.{name}.url: cannot fetch {url}: {reason(error)}") from error
     return digest.hexdigest()
 
 
 def reason(error: BaseException) -> str:
     """What went wrong, with what to do about it where the answer is known."""
-    status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, FileNotFoundError):
+    # fsspec says "not found" of every refusal and keeps the server's own word as the cause
+    status = next((found for fault in (error.__cause__, error) if (found := http_status(fault))), None)
+    if status is None and isinstance(error, FileNotFoundError):
         status = 404
     hint = HINTS.get(status or 0, "is the network up, and the address right?")
-    return f"{error} ({hint})"
+    return f"{error} ({f'HTTP {status}: ' if status else ''}{hint})"
+
+
+def http_status(error: BaseException | None) -> int | None:
+    """The status in an aiohttp or a requests error."""
+    status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
 
 
 if __name__ == "__main__":
