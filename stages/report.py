@@ -1,0 +1,191 @@
+"""Everything that was measured, in one place: metrics in git, and one page that opens offline.
+
+It measures nothing itself. The metrics are small JSON files that ``dvc metrics diff`` compares between
+commits; the page holds the same numbers with curves, samples and drops. Not covered: run times, which
+differ from run to run and would make the page differ too.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from stages.lib import charts, contract
+from stages.lib.contract import Dep, Out
+from stages.lib.params import Lr, Sft
+
+CHANCE = 0.25
+COMPARED = ("base", "sft", "rlhf")
+ANSWERS = 5
+
+
+def main(
+    scores: Out,
+    training: Out,
+    data: Out,
+    page: Out,
+    template: Dep,
+    card: Dep,
+    *measured: Dep,
+    recipe: str,
+    seed: int,
+    lr: Lr,
+    sft: Sft,
+) -> None:
+    """Gather histories (``<stage>.json`` in a folder ``history``) and benchmarks (``<model>.json``, ``.samples.jsonl``)."""
+    histories = {path.stem: read(path) for path in measured if path.parent.name == "history"}
+    results = {path.stem: read(path) for path in measured if path.parent.name == "benchmark" and path.suffix == ".json"}
+    samples = {path.name.split(".")[0]: read_lines(path) for path in measured if path.suffix == ".jsonl"}
+    models = {name: to_scores(result) for name, result in results.items()}
+    trained = summarise(histories) | {"seed": seed}
+    trained["sft"]["lr"] = sft.lr if lr == "auto" else lr
+    counts = to_counts(read(card))
+    write(scores, {"models": models})
+    write(training, trained)
+    write(data, {name: counts[name] for name in ("kept", "dropped", "sources", "reasons")})
+    page.write_text(
+        render(
+            template,
+            recipe=recipe,
+            seed=seed,
+            training=trained,
+            chance=CHANCE,
+            models=models,
+            tiles=tiles(models, trained, counts),
+            compared=[name for name in COMPARED if name in models],
+            charts={"accuracy": accuracy_chart(models), "training": training_charts(histories)},
+            answered=[name for name in COMPARED if name in samples],
+            answers=side_by_side(samples),
+            data=counts,
+            examples=read(card)["examples"],
+        ),
+        encoding="utf-8",
+    )
+
+
+def read(path: Path) -> Any:
+    """A JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """A file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write(path: Path, tree: dict[str, Any]) -> None:
+    """A JSON file that git shows line by line."""
+    path.write_text(json.dumps(tree, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def to_scores(result: dict[str, Any]) -> dict[str, Any]:
+    """A benchmark's result as the flat numbers that commits are compared by."""
+    families = {
+        name: {"accuracy": task["acc"], "accuracy_stderr": task["acc_stderr"]}
+        for name, task in sorted(result["families"].items())
+    }
+    return {
+        "accuracy": result["group"]["acc"],
+        "accuracy_stderr": result["group"]["acc_stderr"],
+        "perplexity": result["perplexity"],
+        "size_bytes": result["bytes"],
+        "parameters": result["parameters"],
+        "families": families,
+    }
+
+
+def summarise(histories: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The last value of every number that a training stage logged, by stage."""
+    found: dict[str, Any] = {}
+    for stage, points in histories.items():
+        last: dict[str, Any] = {}
+        for point in points:
+            last |= {name: value for name, value in point.items() if name != "step"}
+        found[stage] = last
+    return found
+
+
+def to_counts(card: dict[str, Any]) -> dict[str, Any]:
+    """The data card's counts as the page and the metrics show them, most first."""
+    reasons = {f"{stage}: {reason}": count for stage, lost in card["dropped"].items() for reason, count in lost["reasons"].items()}
+    return {
+        "kept": sum(source.get("kept", 0) for source in card["sources"].values()),
+        "dropped": sum(reasons.values()),
+        "sources": most_first({name: counts.get("kept", 0) for name, counts in card["sources"].items()}),
+        "reasons": most_first(reasons),
+        "topics": most_first(card["topics"]),
+        "lengths": {f"{start}–{int(start) + 19}": count for start, count in card["lengths"].items()},
+    }
+
+
+def most_first(counts: dict[str, int]) -> dict[str, int]:
+    """By count, then by name."""
+    return dict(sorted(Counter(counts).items(), key=lambda item: (-item[1], item[0])))
+
+
+def tiles(models: dict[str, Any], trained: dict[str, Any], counts: dict[str, Any]) -> list[dict[str, str]]:
+    """What one wants to know first."""
+    base, sft = models["base"], models["sft"]
+    reward = trained["rlhf"]
+    return [
+        {"name": "Accuracy after sft", "value": f"{sft['accuracy']:.1%}", "note": f"base {base['accuracy']:.1%}, chance {CHANCE:.0%}"},
+        {"name": "Perplexity after sft", "value": f"{sft['perplexity']:.2f}", "note": f"base {base['perplexity']:.1f}"},
+        {"name": "Reward after rlhf", "value": f"{reward['reward_after']:+.2f}", "note": f"sft {reward['reward_before']:+.2f}"},
+        {"name": "Records", "value": f"{counts['kept']:,}", "note": f"{counts['dropped']:,} left out"},
+    ]
+
+
+def accuracy_chart(models: dict[str, Any]) -> str:
+    """Accuracy by family, one mark for each of the compared models."""
+    compared = {name: models[name]["families"] for name in COMPARED if name in models}
+    rows = {
+        family: [(name, found[family]["accuracy"], found[family]["accuracy_stderr"]) for name, found in compared.items()]
+        for family in next(iter(compared.values()))
+    }
+    return charts.intervals(rows, ("chance", CHANCE))
+
+
+def training_charts(histories: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+    """The curves of each training stage."""
+
+    def curve(stage: str, name: str) -> list[tuple[float, float]]:
+        return [(point["step"], point[name]) for point in histories.get(stage, []) if name in point]
+
+    def chart(stage: str, y: str, **names: str) -> str:
+        return charts.lines({label: curve(stage, name) for label, name in names.items()}, "step", y)
+
+    return {
+        "base: loss": chart("base", "loss", train="loss", validation="eval_loss"),
+        "sft: loss": chart("sft", "loss", train="loss", validation="eval_loss"),
+        "reward: accuracy on held-out pairs": chart("reward", "accuracy", validation="eval_accuracy", train="accuracy"),
+        "rlhf: reward": chart("rlhf", "reward", reward="reward"),
+        "rlhf: KL to the sft model": chart("rlhf", "KL", KL="kl"),
+    }
+
+
+def side_by_side(samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The same prompts with each model's answer."""
+    rows: dict[str, dict[str, str]] = {}
+    for name in COMPARED:
+        for sample in samples.get(name, []):
+            if "answer" in sample and "prompt" in sample:
+                rows.setdefault(sample["prompt"], {})[name] = sample["answer"]
+    return [{"prompt": prompt, "answers": answers} for prompt, answers in list(rows.items())[:ANSWERS]]
+
+
+def render(template: Path, **values: Any) -> str:
+    """The page; every text in it is escaped but for the charts, which are ours."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    drawn = values["charts"]
+    values["charts"] = {
+        "accuracy": Markup(drawn["accuracy"]),
+        "training": {title: Markup(chart) for title, chart in drawn["training"].items()},
+    }
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return page.from_string(template.read_text(encoding="utf-8")).render(values)
+
+
+if __name__ == "__main__":
+    contract.run(main)
