@@ -79,19 +79,23 @@ def write(path: Path, tree: dict[str, Any]) -> None:
 
 
 def to_scores(result: dict[str, Any]) -> dict[str, Any]:
-    """A benchmark's result as the flat numbers that commits are compared by."""
-    families = {
-        name: {"accuracy": task["acc"], "accuracy_stderr": task["acc_stderr"]}
-        for name, task in sorted(result["families"].items())
-    }
+    """A benchmark's result as the numbers that commits are compared by; ``families`` are the tasks by name."""
+    tasks = {name.removeprefix("vi_"): task for name, task in result["tasks"].items()}
+    whole = tasks.pop("skills")
     return {
-        "accuracy": result["group"]["acc"],
-        "accuracy_stderr": result["group"]["acc_stderr"],
-        "perplexity": result["perplexity"],
+        "accuracy": whole["acc"],
+        "accuracy_stderr": whole["acc_stderr"],
+        "perplexity": result["validation"]["perplexity"],
         "size_bytes": result["bytes"],
         "parameters": result["parameters"],
-        "families": families,
+        "families": {name: to_family(task) for name, task in tasks.items()},
     }
+
+
+def to_family(task: dict[str, float]) -> dict[str, float]:
+    """Accuracy of a task of choices, or exact match of one that is answered in writing."""
+    metric = "acc" if "acc" in task else "exact_match"
+    return {"accuracy": task[metric], "accuracy_stderr": task[f"{metric}_stderr"]}
 
 
 def summarise(histories: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -130,7 +134,7 @@ def tiles(models: dict[str, Any], trained: dict[str, Any], counts: dict[str, Any
     return [
         {"name": "Accuracy after sft", "value": f"{sft['accuracy']:.1%}", "note": f"base {base['accuracy']:.1%}, chance {CHANCE:.0%}"},
         {"name": "Perplexity after sft", "value": f"{sft['perplexity']:.2f}", "note": f"base {base['perplexity']:.1f}"},
-        {"name": "Reward after rlhf", "value": f"{reward['reward_after']:+.2f}", "note": f"sft {reward['reward_before']:+.2f}"},
+        {"name": "Reward after rlhf", "value": f"{reward['reward_after']:+.2f}", "note": f"sft {reward['reward_before']:+.2f}, on held-out prompts"},
         {"name": "Records", "value": f"{counts['kept']:,}", "note": f"{counts['dropped']:,} left out"},
     ]
 
@@ -155,7 +159,7 @@ def training_charts(histories: dict[str, list[dict[str, Any]]]) -> dict[str, str
         return charts.lines({label: curve(stage, name) for label, name in names.items()}, "step", y)
 
     return {
-        "base: loss": chart("base", "loss", train="loss", validation="eval_loss"),
+        "base: loss": chart("base", "loss", train="loss", validation="validation_loss"),
         "sft: loss": chart("sft", "loss", train="loss", validation="eval_loss"),
         "reward: accuracy on held-out pairs": chart("reward", "accuracy", validation="eval_accuracy", train="accuracy"),
         "rlhf: reward": chart("rlhf", "reward", reward="reward"),
@@ -168,8 +172,9 @@ def side_by_side(samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any
     rows: dict[str, dict[str, str]] = {}
     for name in COMPARED:
         for sample in samples.get(name, []):
-            if "answer" in sample and "prompt" in sample:
-                rows.setdefault(sample["prompt"], {})[name] = sample["answer"]
+            if sample["task"] == "answers":
+                asked = "\n".join(message["content"] for message in sample["messages"])
+                rows.setdefault(asked, {})[name] = sample["answer"]
     return [{"prompt": prompt, "answers": answers} for prompt, answers in list(rows.items())[:ANSWERS]]
 
 

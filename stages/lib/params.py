@@ -205,6 +205,7 @@ class Benchmark(Section):
 
     batch: PositiveInt
     context: PositiveInt
+    max_new_tokens: PositiveInt
 
 
 class Recipe(BaseModel):

@@ -1,0 +1,132 @@
+"""How good a model is: lm-evaluation-harness on local tasks, perplexity, size, and a few answers to read.
+
+Runs in this process and offline. Every model is asked through its chat template but the base model, which
+has learned none and reads the bare question. Not covered: speed, which no file of this project holds.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from stages.lib import contract, determinism, models, params, perplexity, records
+from stages.lib.contract import Dep, Out, Refusal, Word
+
+ANSWERS = 6  # prompts answered for a reader
+
+
+def main(
+    name: Word,
+    model: Dep,
+    validation: Dep,
+    prompts: Dep,
+    tasks: Dep,
+    scores: Out,
+    samples: Out,
+    *items: Dep,
+    seed: int,
+    compute: params.Compute,
+    benchmark: params.Benchmark,
+) -> None:
+    determinism.pin(seed, compute.device, compute.threads)
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    tokenizer = models.load_tokenizer(model)
+    loaded = models.load(model, compute).eval()
+    read = perplexity.assistant(
+        loaded, tokenizer, records.read(validation), batch=benchmark.batch, context=benchmark.context
+    )
+    found = harness(loaded, tokenizer, tasks, items, seed, benchmark, chat=name != "base")
+    asked = [record["messages"] for record in islice(records.read(prompts), ANSWERS)]
+    said = models.answer(
+        loaded, tokenizer, asked, new_tokens=benchmark.max_new_tokens, batch=benchmark.batch
+    )
+    card = {
+        "model": name,
+        "tasks": task_scores(found["results"]),
+        "validation": read,
+        "bytes": sum(path.stat().st_size for path in model.glob("*.safetensors")),
+        "parameters": loaded.num_parameters(),
+    }
+    scores.write_text(json.dumps(card, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    answers = (
+        {"task": "answers", "messages": turns, "answer": text, "ended": ended}
+        for turns, (text, _, ended) in zip(asked, said, strict=True)
+    )
+    with samples.open("w", encoding="utf-8", newline="\n") as file:
+        for row in (*task_samples(found["samples"]), *answers):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def harness(
+    model: Any, tokenizer: Any, tasks: Path, items: Iterable[Path], seed: int, benchmark: params.Benchmark, *, chat: bool
+) -> dict[str, Any]:
+    """lm-eval's results and samples for the tasks of a folder."""
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    evaluated = simple_evaluate(
+        model=HFLM(
+            pretrained=model,
+            tokenizer=tokenizer,
+            batch_size=benchmark.batch,
+            max_length=benchmark.context,
+            device=str(model.device),
+        ),
+        tasks=task_names(tasks, items),
+        task_manager=TaskManager(include_path=str(tasks.parent), include_defaults=False),
+        apply_chat_template=chat,
+        bootstrap_iters=100,  # only for metrics that are no means
+        log_samples=True,
+        random_seed=seed,
+        numpy_random_seed=seed,
+        torch_random_seed=seed,
+        fewshot_random_seed=seed,
+    )
+    if evaluated is None:
+        raise Refusal(f"{tasks}: lm-eval ran none of its tasks")
+    return dict(evaluated)
+
+
+def task_names(group: Path, items: Iterable[Path]) -> list[str]:
+    """The group, and every task among the items that the group does not hold."""
+    tree = params.load(group)
+    if "group" not in tree or "task" not in tree:
+        raise Refusal(f"{group}: it must be an lm-eval group file, with the keys group and task")
+    files = sorted(path for path in items if path.suffix == ".yaml" and path != group)
+    alone = [str(params.load(path)["task"]) for path in files]
+    return [str(tree["group"]), *(name for name in alone if name not in tree["task"])]
+
+
+def task_scores(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """``{task: {metric: value, metric_stderr: value}}``, without the filters' names."""
+    found = {}
+    for task, metrics in sorted(results.items()):
+        found[task] = {
+            key.split(",")[0]: round(float(value), 6)
+            for key, value in sorted(metrics.items())
+            if "," in key and isinstance(value, int | float)
+        }
+    return found
+
+
+def task_samples(samples: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Each item with what the model chose or wrote."""
+    for task, rows in sorted(samples.items()):
+        for row in sorted(rows, key=lambda row: row["doc_id"]):
+            doc = row["doc"]
+            shown = {"task": task, "item": row["doc_id"], "question": doc["question"]}
+            if "exact_match" in row:
+                wrote = row["resps"][0][0]
+                yield shown | {"right": doc["value"], "answer": wrote, "correct": bool(row["exact_match"])}
+            else:
+                likelihoods = [float(response[0]) for response in row["filtered_resps"]]
+                chosen = likelihoods.index(max(likelihoods))
+                right = doc["choices"][doc["answer"]]
+                yield shown | {"right": right, "answer": doc["choices"][chosen], "correct": bool(row["acc"])}
+
+
+if __name__ == "__main__":
+    contract.run(main)

@@ -1,0 +1,231 @@
+"""Models and tokenizers as folders: made, loaded and saved the same way in every stage.
+
+Weights are safetensors only, code from a model's folder is never run, and what is saved holds no path of
+this machine. A conversation is rendered by the tokenizer's own chat template; the one defined here is ChatML
+(https://github.com/openai/openai-python/blob/v0.28.1/chatml.md) with the ``{% generation %}`` marks by which
+transformers tells the assistant's tokens from the rest. Not covered: training (``training.py``).
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.lib import params
+from stages.lib.contract import Refusal
+from stages.lib.records import Message
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TURN, END, STOP = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+# A Vietnamese syllable is one word of letters and marks; a digit stands alone, so that a model can copy numbers.
+SYLLABLES = r"\n| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{N}]+|\s"
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> "PreTrainedTokenizerBase":
+    """A byte-level BPE tokenizer with ChatML tokens: it can spell any text, and its merges never cross a syllable."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.normalizer = normalizers.NFC()
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SYLLABLES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[STOP, TURN, END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        eos_token=END,
+        pad_token=STOP,
+        model_max_length=context,
+        chat_template=CHATML,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def new_llama(base: params.Scratch, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
+    """A Llama (Touvron et al. 2023) with random weights and one matrix for both ends of the vocabulary."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    if base.hidden % base.heads:
+        raise Refusal(
+            f"base.hidden: found {base.hidden}, which base.heads ({base.heads}) does not divide; change one of them"
+        )
+    inner = -(-base.hidden * 8 // 3 // 64) * 64  # two thirds of four times the width, as in Llama, in whole cache lines
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=base.hidden,
+        intermediate_size=inner,
+        num_hidden_layers=base.layers,
+        num_attention_heads=base.heads,
+        num_key_value_heads=base.heads,
+        max_position_embeddings=base.context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def device(compute: params.Compute) -> str:
+    """Where tensors go."""
+    import torch
+
+    return "cuda" if compute.device == "auto" and torch.cuda.is_available() else "cpu"
+
+
+def dtype(compute: params.Compute) -> "torch.dtype":
+    """The type of the weights."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
+
+
+def load_tokenizer(folder: Path, side: str = "right") -> "PreTrainedTokenizerBase":
+    """The tokenizer of a model; ``side`` is where padding goes."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), padding_side=side, trust_remote_code=False)
+    if not tokenizer.chat_template:
+        raise Refusal(f"{folder} has no chat template: `dvc repro base` gives a model one")
+    return tokenizer
+
+
+def load(folder: Path, compute: params.Compute, **more: Any) -> "PreTrainedModel":
+    """A causal language model."""
+    from transformers import AutoModelForCausalLM
+
+    return placed(AutoModelForCausalLM, folder, compute, **more)
+
+
+def load_judge(folder: Path, compute: params.Compute) -> "PreTrainedModel":
+    """A model that gives a conversation one number."""
+    from transformers import AutoModelForSequenceClassification
+
+    return placed(AutoModelForSequenceClassification, folder, compute, num_labels=1)
+
+
+def placed(kind: Any, folder: Path, compute: params.Compute, **more: Any) -> "PreTrainedModel":
+    """A model on its device."""
+    if not any(folder.glob("*.safetensors")):
+        raise Refusal(f"{folder} holds no safetensors; weights in other formats can run code and are not read")
+    # A quantised model is moved by its loader and refuses to be moved later.
+    return kind.from_pretrained(  # type: ignore[no-any-return]
+        str(folder),
+        dtype=dtype(compute),
+        device_map=device(compute),
+        use_safetensors=True,
+        trust_remote_code=False,
+        **more,
+    )
+
+
+def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """Weights, configuration and tokenizer, without the place that they were loaded from."""
+    model.config._name_or_path = ""
+    model.save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    scrub(folder)
+
+
+def scrub(folder: Path) -> None:
+    """Take out of the JSON files of a model the keys that name this machine's paths."""
+    for path in sorted(folder.rglob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            continue
+        kept = {key: value for key, value in found.items() if key not in ("_name_or_path", "name_or_path")}
+        if "base_model_name_or_path" in kept:
+            kept["base_model_name_or_path"] = ".."  # an adapter lies inside the folder of its merged model
+        if kept != found:
+            path.write_text(json.dumps(kept, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def encode(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+    """Token ids of a conversation, and 1 for each that the assistant says, the end of its turn included."""
+    found = tokenizer.apply_chat_template(
+        list(messages), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    )
+    return found["input_ids"], found["assistant_masks"]
+
+
+def encode_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[int]:
+    """Token ids up to where the assistant starts to speak."""
+    return tokenizer.apply_chat_template(  # type: ignore[no-any-return]
+        list(messages), tokenize=True, return_dict=True, add_generation_prompt=True
+    )["input_ids"]
+
+
+def padded(rows: Sequence[Sequence[int]], value: int, side: str, where: str) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Rows of ids as (ids, attention mask), both [rows, longest]."""
+    import torch
+
+    longest = max(map(len, rows))
+    gaps = [longest - len(row) for row in rows]
+    if side == "left":
+        ids = [[value] * gap + list(row) for row, gap in zip(rows, gaps, strict=True)]
+        mask = [[0] * gap + [1] * len(row) for row, gap in zip(rows, gaps, strict=True)]
+    else:
+        ids = [list(row) + [value] * gap for row, gap in zip(rows, gaps, strict=True)]
+        mask = [[1] * len(row) + [0] * gap for row, gap in zip(rows, gaps, strict=True)]
+    return torch.tensor(ids, device=where), torch.tensor(mask, device=where)
+
+
+def by_length(rows: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]]:
+    """Indices in batches of rows of like length, so that little is padding."""
+    order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
+    for start in range(0, len(order), batch):
+        yield order[start : start + batch]
+
+
+def answer(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompts: Sequence[Sequence[Message]],
+    *,
+    new_tokens: int,
+    batch: int,
+    **sampling: Any,
+) -> list[tuple[str, int, bool]]:
+    """(text, tokens, ended by itself) of the answer to each prompt; greedy unless ``sampling`` says otherwise."""
+    import torch
+
+    rows = [encode_prompt(tokenizer, prompt) for prompt in prompts]
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    found: list[tuple[str, int, bool]] = [("", 0, False)] * len(rows)
+    for indices in by_length(rows, batch):
+        ids, mask = padded([rows[index] for index in indices], pad, "left", str(model.device))
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=new_tokens,
+                pad_token_id=pad,
+                eos_token_id=end,
+                **(sampling or {"do_sample": False}),
+            )
+        for index, row in zip(indices, output[:, ids.shape[1] :].tolist(), strict=True):
+            ended = end in row
+            said = row[: row.index(end)] if ended else row
+            found[index] = (tokenizer.decode(said, skip_special_tokens=True), len(said) + ended, ended)
+    return found

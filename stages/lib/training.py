@@ -1,0 +1,104 @@
+"""What the trainers share: data sets from records, one set of arguments, and a history without a clock."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.lib import models, params
+from stages.lib.contract import Refusal
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+Point = dict[str, float | int]
+CLOCKS = ("runtime", "per_second", "epoch", "total_flos", "num_tokens", "step_time")
+
+
+def rounded(logs: Mapping[str, Any]) -> Point:
+    """The numbers of a log that do not depend on the machine's speed, to six digits."""
+    return {
+        key: round(float(value), 6)
+        for key, value in sorted(logs.items())
+        if isinstance(value, int | float) and not any(clock in key for clock in CLOCKS)
+    }
+
+
+def write_history(path: Path, points: Iterable[Mapping[str, float | int]]) -> None:
+    """A list of ``{"step": n, …}``, as ``dvc plots`` reads it."""
+    text = "[\n" + ",\n".join(json.dumps(dict(point)) for point in points) + "\n]\n"
+    path.write_text(text, encoding="utf-8")
+
+
+def recorder(points: list[Point]) -> "TrainerCallback":
+    """A callback that keeps every log by step, and stops when the loss is no number."""
+    from transformers import TrainerCallback
+
+    class Recorder(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            found = rounded(logs or {})
+            for key, value in found.items():
+                if key.endswith("loss") and not math.isfinite(value):
+                    raise Refusal(
+                        f"{key} is {value} at step {state.global_step}: the learning rate is too high for this"
+                        " model; lower it in the recipe, or set lr"
+                    )
+            if found.keys() - {"train_loss"}:
+                if points and points[-1]["step"] == state.global_step:
+                    points[-1].update(found)
+                else:
+                    points.append({"step": state.global_step, **found})
+
+    return Recorder()
+
+
+def arguments(compute: params.Compute, seed: int, scratch: str, *, lr: float, **more: Any) -> dict[str, Any]:
+    """Arguments that all trainers take: no reports, no checkpoints, seeds from the params."""
+    on_cpu = models.device(compute) == "cpu"
+    return {
+        "output_dir": scratch,
+        "learning_rate": lr,
+        "report_to": "none",
+        "save_strategy": "no",
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": on_cpu,
+        "bf16": compute.precision == "bf16",
+        "fp16": compute.precision == "fp16",
+        "dataloader_pin_memory": not on_cpu,
+        "gradient_checkpointing": False,
+        "lr_scheduler_type": "linear",
+        **more,
+    }
+
+
+def lora_config(lora: params.Lora) -> Any:
+    """Adapters on every linear layer but the head."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def steps(rows: int, batch: int, epochs: float) -> int:
+    """Optimiser steps of some passes over the rows."""
+    return max(1, round(rows * epochs / batch))
+
+
+def dataset(rows: list[dict[str, Any]]) -> Any:
+    """Rows as a data set that leaves no file behind."""
+    from datasets import Dataset
+
+    return Dataset.from_list(rows)
+
+
+def evaluated(trainer: Any, points: list[Point]) -> None:
+    """See to it that the last point holds an evaluation of the finished model."""
+    if trainer.state.global_step % trainer.args.eval_steps:
+        trainer.evaluate()

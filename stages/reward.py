@@ -1,0 +1,86 @@
+"""A reward model: what people ranked higher gets the higher number.
+
+Starts from the fine-tuned model with a new head of one number and learns from pairs (Bradley and Terry 1952;
+Ouyang et al. 2022). Not covered: ties, and more than one number an answer.
+"""
+
+import tempfile
+from collections.abc import Iterable
+from typing import Any
+
+from stages.lib import contract, determinism, models, params, records, training
+from stages.lib.contract import Dep, Out, Refusal
+
+
+def main(
+    start: Dep,
+    train: Dep,
+    validation: Dep,
+    model: Out,
+    history: Out,
+    *,
+    seed: int,
+    compute: params.Compute,
+    reward: params.Reward,
+) -> None:
+    determinism.pin(seed, compute.device, compute.threads)
+    from trl import RewardConfig, RewardTrainer
+
+    tokenizer = models.load_tokenizer(start)
+    rows, left_out = pairs(records.read(train), tokenizer, reward.context)
+    held_out, _ = pairs(records.read(validation), tokenizer, reward.context)
+    if not rows or not held_out:
+        raise Refusal(
+            f"{train if not rows else validation} holds no ranked pair of at most reward.context ({reward.context})"
+            " tokens; raise split.preferences or reward.context"
+        )
+    held_out.sort(key=lambda row: len(row["chosen_ids"]))  # batches of like length are faster to read
+    judge = models.load_judge(start, compute)
+    judge.config.pad_token_id = tokenizer.pad_token_id
+    points: list[training.Point] = []
+    steps = training.steps(len(rows), reward.batch, reward.epochs)
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = RewardTrainer(
+            model=judge,
+            args=RewardConfig(
+                **training.arguments(compute, seed, scratch, lr=reward.lr),
+                max_steps=steps,
+                per_device_train_batch_size=reward.batch,
+                per_device_eval_batch_size=len(held_out),  # accuracy is a mean of batch means: one batch is exact
+                max_length=reward.context,
+                warmup_steps=max(1, steps // 10),
+                logging_steps=max(1, steps // 50),
+                eval_strategy="steps",
+                eval_steps=max(1, -(-steps // 4)),
+                eval_on_start=True,
+            ),
+            train_dataset=training.dataset(rows),
+            eval_dataset=training.dataset(held_out),
+            processing_class=tokenizer,
+            callbacks=[training.recorder(points)],
+        )
+        trainer.train()
+        training.evaluated(trainer, points)
+    models.save(judge, tokenizer, model)
+    counts = {"pairs": len(rows), "held_out_pairs": len(held_out), "left_out": left_out}
+    training.write_history(history, [{**points[0], **counts}, *points[1:]])
+
+
+def pairs(rows: Iterable[records.Record], tokenizer: Any, context: int) -> tuple[list[dict[str, list[int]]], int]:
+    """(token ids of both answers after the same turns, how many pairs are longer than the context and left out)."""
+    kept, longer = [], 0
+    for row in rows:
+        turns = records.prompt(row)
+        both = {
+            f"{role}_ids": models.encode(tokenizer, [*turns, {"role": "assistant", "content": records.content(row, role)}])[0]
+            for role in ("chosen", "rejected")
+        }
+        if max(map(len, both.values())) > context:
+            longer += 1
+        else:
+            kept.append(both)
+    return kept, longer
+
+
+if __name__ == "__main__":
+    contract.run(main)

@@ -1,0 +1,64 @@
+"""What all tests share: nothing is told to anybody or fetched, and chance is the same every time."""
+
+import os
+
+# before anything imports the libraries that read them
+os.environ.update(
+    DVC_NO_ANALYTICS="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_OFFLINE="1",
+)
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parents[1]
+PARTS = ["dvc.yaml", "params.yaml", "recipes", "stages", "tools"]
+PARTS += [".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"]
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository that is tested."""
+    return ROOT
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the graph, the stages and the dials, to be broken; no data."""
+    copy = tmp_path / "project"
+    for part in PARTS:
+        (copy / part).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / part, copy / part)
+    subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """``run(folder, module, word…)`` runs ``python -m module`` there, its own modules before this repo's."""
+    # DVC keeps an index of remotes for all clones of a user: here it has one of its own
+    site = tmp_path_factory.mktemp("site")
+
+    def start(folder: Path, *words: object, **variables: str) -> "subprocess.CompletedProcess[str]":
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "DVC_SITE_CACHE_DIR": str(site)} | variables
+        command = [sys.executable, "-m", *map(str, words)]
+        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+    return start

@@ -1,0 +1,113 @@
+"""A wrong dial is refused in the first second, and the refusal names file, key, what was found, what is allowed."""
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.lib import params
+from stages.lib.contract import Refusal
+
+HEAVY = ["torch", "transformers", "datasets", "trl", "peft", "gradio", "lm_eval", "openai"]
+STAGES = sorted(path.stem for path in (Path(__file__).parents[1] / "stages").glob("*.py"))
+LIMIT = 2.0  # CPU seconds, so that a busy machine fails no test
+
+
+@pytest.fixture
+def dials(tmp_path: Path, root: Path) -> Path:
+    """A folder with params.yaml and the default recipe."""
+    (tmp_path / "recipes").mkdir()
+    for name in ("params.yaml", "recipes/tiny.yaml"):
+        (tmp_path / name).write_bytes((root / name).read_bytes())
+    return tmp_path
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(Refusal) as caught:
+        params.check(folder / "params.yaml", folder / "recipes")
+    return str(caught.value)
+
+
+def edit(folder: Path, name: str, old: str, new: str) -> None:
+    text = (folder / name).read_text(encoding="utf-8")
+    assert f"\n{old}" in text
+    (folder / name).write_text(text.replace(f"\n{old}", f"\n{new}", 1), encoding="utf-8")
+
+
+def test_the_files_in_git_are_allowed(dials: Path) -> None:
+    checked, recipe = params.check(dials / "params.yaml", dials / "recipes")
+    assert checked.recipe == "tiny" and recipe.compute.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("params.yaml", "lr: auto", "lr: fast", ["params.yaml: lr", '"fast" (str)', "'auto' or a number above 0"]),
+        ("params.yaml", "lr: auto", "lr: -1.0", ["params.yaml: lr", "-1.0 (float)", "a number above 0"]),
+        ("params.yaml", "seed: 1", 'seed: "1"', ["params.yaml: seed", '"1" (str)', "a whole number"]),
+        ("params.yaml", "seed: 1", "seed: true", ["params.yaml: seed", "true (bool)", "a whole number"]),
+        ("params.yaml", "seed: 1", "seed: 1\nlrr: 1", ["params.yaml: lrr", "no stage reads"]),
+        ("params.yaml", "seed: 1\n", "", ["params.yaml: seed is missing", "a whole number"]),
+        ("params.yaml", "recipe: tiny", "recipe: tinny", ["params.yaml: recipe", "'tinny'", "did you mean 'tiny'?"]),
+        ("params.yaml", "  threshold: 0.7", "  threshold: 7", ["params.yaml: dedup.threshold", "7 (int)", "at most 1"]),
+        ("params.yaml", "    format: lines", "    format: csv", ["sources.news.format", '"csv"', "'lines'"]),
+        ("params.yaml", "  threshold: 0.7", "  treshold: 0.7", ["dedup.threshold is missing", "dedup.treshold"]),
+        ("recipes/tiny.yaml", "  epochs: 3.0", "  epochs: two", ["tiny.yaml: sft.epochs", '"two"', "above 0"]),
+        ("recipes/tiny.yaml", "  method: lora", "  method: lorra", ["sft.method", '"lorra"', "'full', 'lora'"]),
+        ("recipes/tiny.yaml", "  hidden: 192", "  hiden: 192", ["base.hidden is missing", "base.hiden"]),
+        ("recipes/tiny.yaml", "sft:", "lr: 0.1\nsft:", ["recipes/tiny.yaml: lr", "params.yaml too"]),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_file_key_found_and_allowed(
+    dials: Path, file: str, old: str, new: str, named: list[str]
+) -> None:
+    edit(dials, file, old, new)
+    text = refusal(dials)
+    assert [part for part in named if part not in text] == [], text
+
+
+def test_a_number_as_dvc_writes_it_is_a_number(dials: Path) -> None:
+    edit(dials, "params.yaml", "lr: auto", "lr: 5e-05")
+    assert params.check(dials / "params.yaml", dials / "recipes")[0].lr == 5e-05
+
+
+def test_files_that_are_no_mapping_or_no_yaml_are_refused(dials: Path) -> None:
+    file = dials / "params.yaml"
+    for text, named in (("recipe: [", "params.yaml is no YAML"), ("- 1", "it must be a mapping"), ("", "NoneType")):
+        file.write_text(text, encoding="utf-8")
+        assert named in refusal(dials)
+    file.write_bytes(b"\xff\xfe\x00")
+    assert "params.yaml is no YAML" in refusal(dials)
+    file.unlink()
+    assert "params.yaml is missing" in refusal(dials)
+
+
+def cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_the_check_stage_ends_with_2_at_once(dials: Path, run: Callable) -> None:
+    edit(dials, "params.yaml", "lr: auto", "lr: fast")
+    before = cpu()
+    told = run(dials, "stages.check", "params.yaml", "recipes", "data/checked")
+    assert (told.returncode, cpu() - before < LIMIT) == (2, True)
+    assert told.stderr.startswith("error: params.yaml: lr: found") and "Traceback" not in told.stderr
+    assert not (dials / "data/checked").exists()
+    edit(dials, "params.yaml", "lr: fast", "lr: auto")
+    assert run(dials, "stages.check", "params.yaml", "recipes", "data/checked").returncode == 0
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_is_quick_and_loads_nothing_heavy(stage: str, root: Path, tmp_path: Path, run: Callable) -> None:
+    code = (
+        f"import runpy, sys; sys.argv[1:] = ['--help']; runpy.run_module('stages.{stage}', run_name='__main__');"
+        f"print('loaded:', *set({HEAVY}) & set(sys.modules))"
+    )
+    (tmp_path / "show.py").write_text(code, encoding="utf-8")
+    before = cpu()
+    told = run(tmp_path, "show", PYTHONPATH=f"{root}:{tmp_path}")
+    assert (told.returncode, cpu() - before < LIMIT) == (0, True), told.stderr
+    assert told.stdout.splitlines()[-1].strip() == "loaded:"
+    assert "words:" in told.stdout and "params:" in told.stdout

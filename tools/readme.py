@@ -1,0 +1,85 @@
+"""Keep the READMEs true: `python -m tools.readme` rewrites what is generated in them, `--check` only looks.
+
+A generated block stands between ``<!-- begin:name -->`` and ``<!-- end:name -->``: the graph as DVC draws it, and
+the scores as the report measured them.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+READMES = (Path("README.md"), Path("README.vi.md"))
+BLOCK = re.compile(r"(<!-- begin:(\w+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
+HEADS = {
+    "README.md": ("model", "accuracy", "perplexity", "size"),
+    "README.vi.md": ("mô hình", "độ chính xác", "perplexity", "dung lượng"),
+}
+
+
+def graph(_: Path) -> str:
+    """The stages as a mermaid chart, one node a stage; an arrow that follows from others is left out."""
+    import networkx
+    from dvc.repo import Repo
+
+    drawn = networkx.DiGraph()
+    with Repo(".") as repo:
+        edges = ((name(needed), name(stage)) for stage, needed in repo.index.graph.edges())
+        drawn.add_edges_from(edge for edge in edges if edge[0] != edge[1])
+    arrows = sorted(networkx.transitive_reduction(drawn).edges())
+    return "```mermaid\nflowchart TD\n" + "".join(f"  {start} --> {end}\n" for start, end in arrows) + "```\n"
+
+
+def name(stage: object) -> str:
+    """A stage's name without its instance."""
+    return str(getattr(stage, "name", stage)).split("@")[0]
+
+
+def scores(readme: Path) -> str:
+    """The scores of the default run as a table."""
+    models = json.loads(Path("metrics/scores.json").read_text(encoding="utf-8"))["models"]
+    lines = ["| " + " | ".join(HEADS[readme.name]) + " |", "|---|---|---|---|"]
+    for model, found in models.items():
+        accuracy = f"{100 * found['accuracy']:.1f}% ± {100 * found['accuracy_stderr']:.1f}"
+        lines.append(f"| {model} | {accuracy} | {found['perplexity']:.2f} | {found['size_bytes'] / 1e6:.2f} MB |")
+    return "\n".join(lines) + "\n"
+
+
+def stages(_: Path) -> str:
+    """`dvc stage list`, an instance of each stage."""
+    listing = subprocess.run(["dvc", "stage", "list", "--all"], check=True, capture_output=True, text=True).stdout
+    seen: dict[str, str] = {}
+    for line in listing.splitlines():
+        stage, _, description = line.partition(" ")
+        seen.setdefault(stage.split("@")[0], " ".join(description.split()))
+    width = max(map(len, seen))
+    return "```text\n" + "".join(f"{stage:<{width}}  {description}\n" for stage, description in seen.items()) + "```\n"
+
+
+MAKERS: dict[str, Callable[[Path], str]] = {"graph": graph, "scores": scores, "stages": stages}
+
+
+def fill(text: str, make: Callable[[str], str]) -> str:
+    """The text with each generated block made anew."""
+    return BLOCK.sub(lambda match: match[1] + make(match[2]) + match[3], text)
+
+
+def main() -> None:
+    """Rewrite the READMEs, or with ``--check`` fail when one is not what it would be rewritten to."""
+    stale = []
+    for path in READMES:
+        old = path.read_text(encoding="utf-8")
+        new = fill(old, lambda block, path=path: MAKERS[block](path))  # type: ignore[misc]
+        if new != old:
+            stale.append(path.name)
+            if "--check" not in sys.argv:
+                path.write_text(new, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        raise SystemExit(f"{', '.join(stale)}: not what the graph and the metrics say; run `python -m tools.readme`")
+    print("rewritten: " + ", ".join(stale) if stale else "The READMEs say what the graph and the metrics say.")
+
+
+if __name__ == "__main__":
+    main()
