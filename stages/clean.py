@@ -13,11 +13,13 @@ from pathlib import Path
 from stages.lib import contract, pii, records, vietnamese
 from stages.lib.contract import Dep, Out
 from stages.lib.params import Clean
-from stages.lib.records import Record, Verdict
+from stages.lib.records import Message, Record, Verdict
 from stages.lib.translation import FAILURE_MARKERS
 
 # an answer in another language is right when it was asked for
-ASKS_FOREIGN = re.compile(r"tiếng (anh|pháp|trung|nhật|hàn|đức)|dịch|viết mã|đoạn mã|code|python|html|sql", re.IGNORECASE)
+ASKS_FOREIGN = re.compile(
+    r"tiếng (anh|pháp|trung|nhật|hàn|đức)|dịch|viết mã|đoạn mã|code|python|html|sql", re.IGNORECASE
+)
 REFUSAL = re.compile(
     r"(là một|với tư cách là) (mô hình ngôn ngữ|trí tuệ nhân tạo|chatbot|ai)\b|as an ai language model", re.IGNORECASE
 )
@@ -40,12 +42,12 @@ def phrases(path: Path) -> re.Pattern[str]:
 def normalise(record: Record, clean: Clean) -> Record:
     """The record in normal form, with what was changed in its notes."""
     changes: Counter[str] = Counter()
-    messages = []
+    messages: list[Message] = []
     for message in record["messages"]:
         text, changed = vietnamese.normalise(message["content"], clean.tone)
         masked, found = pii.mask(text)
         changes += changed + Counter({f"personal data: {name}": count for name, count in found.items()})
-        messages.append({**message, "content": masked})
+        messages.append({"role": message["role"], "content": masked})
     notes = [f"{name}×{count}" for name, count in sorted(changes.items()) if count]
     return {**record, "messages": messages, "notes": record["notes"] + notes}
 
@@ -123,8 +125,6 @@ def build_filters(toxic: re.Pattern[str], spam: re.Pattern[str], clean: Clean) -
 
     lexical = [matches("refusal", REFUSAL), matches("spam", spam), matches("toxic", toxic)]
     return [empty, failed_translation, personal, *lexical, loops, language, symbols, repeats, length, echo]
-
-
 
 
 if __name__ == "__main__":

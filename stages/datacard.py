@@ -45,7 +45,10 @@ def read_topics(path: Path) -> dict[str, re.Pattern[str]]:
     """``name: word, phrase, …`` a line, as whole words."""
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
     pairs = (line.split(":", 1) for line in lines)
-    return {name: re.compile(rf"\b(?:{'|'.join(re.escape(w.strip()) for w in words.split(','))})\b") for name, words in pairs}
+    return {
+        name: re.compile(rf"\b(?:{'|'.join(re.escape(w.strip()) for w in words.split(','))})\b")
+        for name, words in pairs
+    }
 
 
 def topic(text: str, topics: dict[str, re.Pattern[str]]) -> str:

@@ -106,7 +106,9 @@ def seed_tasks(path: Path) -> list[Task]:
             first = row["instances"][0]
             found.append({"instruction": row["instruction"], "input": first["input"], "output": first["output"]})
         except (KeyError, IndexError, TypeError):
-            raise Refusal(f"{path}, line {number}: a seed task needs instruction and instances[0] of input and output") from None
+            raise Refusal(
+                f"{path}, line {number}: a seed task needs instruction and instances[0] of input and output"
+            ) from None
     return found
 
 

@@ -59,7 +59,13 @@ def to_record(row: Parsed, source: str, licence: str, lang: str) -> Record:
     """A parsed row as a record of its source; groups are told apart by source."""
     group = f"{source}/{row.group}" if row.group else ""
     return records.make(
-        row.kind, row.messages, source=source, licence=licence, lang=row.lang or lang, upstream=row.upstream, group=group
+        row.kind,
+        row.messages,
+        source=source,
+        licence=licence,
+        lang=row.lang or lang,
+        upstream=row.upstream,
+        group=group,
     )
 
 

@@ -32,7 +32,7 @@ def main(
     lr: Lr,
     sft: Sft,
 ) -> None:
-    """Gather histories (``<stage>.json`` in a folder ``history``) and benchmarks (``<model>.json``, ``.samples.jsonl``)."""
+    """Gather ``history/<stage>.json``, ``benchmark/<model>.json`` and ``benchmark/<model>.samples.jsonl``."""
     histories = {path.stem: read(path) for path in measured if path.parent.name == "history"}
     results = {path.stem: read(path) for path in measured if path.parent.name == "benchmark" and path.suffix == ".json"}
     samples = {path.name.split(".")[0]: read_lines(path) for path in measured if path.suffix == ".jsonl"}
@@ -111,7 +111,11 @@ def summarise(histories: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 def to_counts(card: dict[str, Any]) -> dict[str, Any]:
     """The data card's counts as the page and the metrics show them, most first."""
-    reasons = {f"{stage}: {reason}": count for stage, lost in card["dropped"].items() for reason, count in lost["reasons"].items()}
+    reasons = {
+        f"{stage}: {reason}": count
+        for stage, lost in card["dropped"].items()
+        for reason, count in lost["reasons"].items()
+    }
     return {
         "kept": sum(source.get("kept", 0) for source in card["sources"].values()),
         "dropped": sum(reasons.values()),
@@ -132,9 +136,17 @@ def tiles(models: dict[str, Any], trained: dict[str, Any], counts: dict[str, Any
     base, sft = models["base"], models["sft"]
     reward = trained["rlhf"]
     return [
-        {"name": "Accuracy after sft", "value": f"{sft['accuracy']:.1%}", "note": f"base {base['accuracy']:.1%}, chance {CHANCE:.0%}"},
+        {
+            "name": "Accuracy after sft",
+            "value": f"{sft['accuracy']:.1%}",
+            "note": f"base {base['accuracy']:.1%}, chance {CHANCE:.0%}",
+        },
         {"name": "Perplexity after sft", "value": f"{sft['perplexity']:.2f}", "note": f"base {base['perplexity']:.1f}"},
-        {"name": "Reward after rlhf", "value": f"{reward['reward_after']:+.2f}", "note": f"sft {reward['reward_before']:+.2f}, on held-out prompts"},
+        {
+            "name": "Reward after rlhf",
+            "value": f"{reward['reward_after']:+.2f}",
+            "note": f"sft {reward['reward_before']:+.2f}, on held-out prompts",
+        },
         {"name": "Records", "value": f"{counts['kept']:,}", "note": f"{counts['dropped']:,} left out"},
     ]
 
@@ -143,7 +155,9 @@ def accuracy_chart(models: dict[str, Any]) -> str:
     """Accuracy by family, one mark for each of the compared models."""
     compared = {name: models[name]["families"] for name in COMPARED if name in models}
     rows = {
-        family: [(name, found[family]["accuracy"], found[family]["accuracy_stderr"]) for name, found in compared.items()]
+        family: [
+            (name, found[family]["accuracy"], found[family]["accuracy_stderr"]) for name, found in compared.items()
+        ]
         for family in next(iter(compared.values()))
     }
     return charts.intervals(rows, ("chance", CHANCE))

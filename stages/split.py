@@ -64,7 +64,12 @@ def to_prompt(record: Record) -> Record | None:
     if record["kind"] == "text":
         return None
     messages = records.prompt(record)
-    return {**record, "id": records.fingerprint([m["content"] for m in messages]), "kind": "prompt", "messages": messages}
+    return {
+        **record,
+        "id": records.fingerprint([m["content"] for m in messages]),
+        "kind": "prompt",
+        "messages": messages,
+    }
 
 
 if __name__ == "__main__":

@@ -86,7 +86,10 @@ def test_families_are_connected_components(pairs: list[tuple[int, int]]) -> None
 def test_contamination_is_a_whole_short_question_or_a_long_run() -> None:
     long = "một hai ba bốn năm sáu bảy tám chín mười mười một mười hai mười ba"
     runs = decontaminate.cut(decontaminate.index(iter(["Thủ đô của Lào là gì?", long])), 13)
-    assert decontaminate.overlap(record("Cho tôi hỏi: thủ đô của LÀO là gì"), runs) == ("asked by a benchmark", "Thủ đô của Lào là gì?")
+    assert decontaminate.overlap(record("Cho tôi hỏi: thủ đô của LÀO là gì"), runs) == (
+        "asked by a benchmark",
+        "Thủ đô của Lào là gì?",
+    )
     assert decontaminate.overlap(record("Thủ đô của Thái Lan là gì?"), runs) is None
     assert decontaminate.overlap(record("x y " + long), runs) is not None
     assert decontaminate.overlap(record("x y " + long.rsplit(" ", 4)[0]), runs) is None

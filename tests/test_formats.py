@@ -53,7 +53,9 @@ def test_alpaca_keeps_inputs_reads_response_and_refuses_broken_rows(tmp_path: Pa
 def test_json_lines_survive_bom_crlf_bad_bytes_and_broken_lines(tmp_path: Path) -> None:
     row = b'{"instruction": "A", "context": "", "response": "B", "category": "x"}'
     path = tmp_path / "d.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" + row + b"\r\n\n" + row[:-1] + b"\n" + row.replace(b"B", b"\xe9") + b"\n<<<<<<< HEAD\n")
+    path.write_bytes(
+        b"\xef\xbb\xbf" + row + b"\r\n\n" + row[:-1] + b"\n" + row.replace(b"B", b"\xe9") + b"\n<<<<<<< HEAD\n"
+    )
     good, bad = read("dolly", path)
     assert [row.upstream for row in good] == ["1"]
     assert [(row.upstream, row.reason) for row in bad] == [("3", "not JSON"), ("4", "not UTF-8"), ("5", "not JSON")]
@@ -123,7 +125,12 @@ def test_oasst_pairs_join_ranked_siblings_and_the_best_path_is_the_conversation(
 
 
 def test_oasst_trees_without_a_usable_prompt_or_answer_are_refused(tmp_path: Path) -> None:
-    trees = [{"prompt": reply("A")}, {"prompt": reply("A", review_result=False)}, {"prompt": reply("A", deleted=True)}, {}]
+    trees = [
+        {"prompt": reply("A")},
+        {"prompt": reply("A", review_result=False)},
+        {"prompt": reply("A", deleted=True)},
+        {},
+    ]
     path = tmp_path / "o.jsonl"
     path.write_text("\n".join(json.dumps(tree) for tree in trees), encoding="utf-8")
     good, bad = read("oasst", path)

@@ -55,7 +55,17 @@ class Handler(BaseHTTPRequestHandler):
             content = "" if text.startswith("empty") else f"answer to {text}"
             choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content}}
             usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
-            self.reply(200, {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage})
+            self.reply(
+                200,
+                {
+                    "id": "x",
+                    "object": "chat.completion",
+                    "created": 0,
+                    "model": "m",
+                    "choices": [choice],
+                    "usage": usage,
+                },
+            )
 
     def reply(self, status: int, body: Any, **headers: str) -> None:
         data = (body if isinstance(body, str) else json.dumps(body)).encode()
@@ -106,7 +116,14 @@ def test_what_looks_like_success_and_is_none_gets_its_name(server: Server, tmp_p
     texts = ["length", "content_filter", "empty", "400", "html", "fine"]
     answers = ask(teacher(server), Journal(own=tmp_path / "j"), PROMPT, texts, "test")
     reasons = [answer.reason if isinstance(answer, Failure) else answer["answer"] for answer in answers]
-    assert reasons == ["truncated", "refused by the teacher", "empty answer", "request refused", "no answer", "answer to fine"]
+    assert reasons == [
+        "truncated",
+        "refused by the teacher",
+        "empty answer",
+        "request refused",
+        "no answer",
+        "answer to fine",
+    ]
     assert server.asked["html"] == 3 and server.asked["length"] == 1
 
 
@@ -171,7 +188,10 @@ def test_a_line_that_is_no_entry_is_an_error_that_names_it(tmp_path: Path) -> No
 def test_every_part_of_a_request_is_in_its_key_and_the_address_is_not() -> None:
     base = key(teacher(None), PROMPT, "x")
     assert base == key(teacher(None, base_url="http://elsewhere/v1", concurrency=1), Prompt("q", "Answer."), "x")
-    others = [key(teacher(None, **change), PROMPT, "x") for change in ({"model": "n"}, {"temperature": 0.5}, {"max_tokens": 7})]
+    others = [
+        key(teacher(None, **change), PROMPT, "x")
+        for change in ({"model": "n"}, {"temperature": 0.5}, {"max_tokens": 7})
+    ]
     others += [key(teacher(None), Prompt("p", "Reply."), "x"), key(teacher(None), PROMPT, "y")]
     assert len({base, *others}) == 6
 

@@ -18,7 +18,10 @@ def test_tone_placement(text: str, style: str, expected: str) -> None:
 
 
 def test_normalise_names_what_it_changed_and_leaves_code_alone() -> None:
-    text = unicodedata.normalize("NFD", "Hoà") + " &amp;amp; a\u200bb `hoà &amp;` http://x.vn/hoà?a&amp;b\r\n\n\n\nx   y \nz"
+    text = (
+        unicodedata.normalize("NFD", "Hoà")
+        + " &amp;amp; a\u200bb `hoà &amp;` http://x.vn/hoà?a&amp;b\r\n\n\n\nx   y \nz"
+    )
     clean, changes = vietnamese.normalise(text, "old")
     assert clean == "Hòa & ab `hoà &amp;` http://x.vn/hoà?a&amp;b\n\nx y\nz"
     assert changes == {
@@ -42,7 +45,11 @@ def test_no_text_makes_the_signals_raise(text: str) -> None:
 
 
 def test_key_is_blind_to_case_composition_and_tone_placement_but_not_to_tones() -> None:
-    assert vietnamese.key(unicodedata.normalize("NFD", "HOÀ bình!")) == vietnamese.key("hòa bình") != vietnamese.key("hoa bình")
+    assert (
+        vietnamese.key(unicodedata.normalize("NFD", "HOÀ bình!"))
+        == vietnamese.key("hòa bình")
+        != vietnamese.key("hoa bình")
+    )
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def stages(_: Path) -> str:
     listing = subprocess.run(["dvc", "stage", "list", "--all"], check=True, capture_output=True, text=True).stdout
     seen: dict[str, str] = {}
     for line in listing.splitlines():
-        stage, _, description = line.partition(" ")
+        stage, description = line.split(maxsplit=1)
         seen.setdefault(stage.split("@")[0], " ".join(description.split()))
     width = max(map(len, seen))
     return "```text\n" + "".join(f"{stage:<{width}}  {description}\n" for stage, description in seen.items()) + "```\n"

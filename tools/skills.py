@@ -23,32 +23,26 @@ CAPITALS = dict(
     for pair in (
         "Việt Nam:Hà Nội|Lào:Viêng Chăn|Campuchia:Phnôm Pênh|Thái Lan:Băng Cốc|Trung Quốc:Bắc Kinh|Nhật Bản:Tokyo"
         "|Hàn Quốc:Seoul|Pháp:Paris|Đức:Berlin|Anh:London|Ý:Rome|Tây Ban Nha:Madrid|Bồ Đào Nha:Lisbon|Nga:Moskva"
-        "|Ấn Độ:New Delhi|Malaysia:Kuala Lumpur|Philippines:Manila|Myanmar:Naypyidaw|Mông Cổ:Ulaanbaatar|Úc:Canberra"
-        "|New Zealand:Wellington|Canada:Ottawa|Mỹ:Washington|Cuba:La Habana|Brazil:Brasília|Argentina:Buenos Aires"
-        "|Chile:Santiago|Peru:Lima|Ai Cập:Cairo|Kenya:Nairobi|Thụy Điển:Stockholm|Na Uy:Oslo|Phần Lan:Helsinki"
-        "|Đan Mạch:Copenhagen|Ba Lan:Warszawa|Hy Lạp:Athens|Áo:Vienna|Hungary:Budapest|Bỉ:Brussels|Hà Lan:Amsterdam"
-        "|Thổ Nhĩ Kỳ:Ankara|Iran:Tehran|Iraq:Baghdad|Ireland:Dublin|Séc:Praha|Ukraina:Kyiv"
+        "|Ấn Độ:New Delhi|Malaysia:Kuala Lumpur|Philippines:Manila|Mông Cổ:Ulaanbaatar|Úc:Canberra|Canada:Ottawa"
+        "|Mỹ:Washington|Cuba:La Habana|Peru:Lima|Ai Cập:Cairo|Kenya:Nairobi|Thụy Điển:Stockholm|Ba Lan:Warszawa"
+        "|Hy Lạp:Athens|Áo:Vienna|Hungary:Budapest"
     ).split("|")
 )
 OPPOSITES = [
     tuple(pair.split("-"))
     for pair in (
         "to-nhỏ|cao-thấp|dài-ngắn|nóng-lạnh|nhanh-chậm|mới-cũ|giàu-nghèo|vui-buồn|sáng-tối|trên-dưới|trong-ngoài"
-        "|trước-sau|nặng-nhẹ|dày-mỏng|rộng-hẹp|sâu-nông|mạnh-yếu|khô-ướt|đúng-sai|tốt-xấu|già-trẻ|đầy-vơi|cứng-mềm"
-        "|đắt-rẻ|gần-xa|sớm-muộn|thắng-thua|mua-bán|cho-nhận|đóng-mở|lên-xuống|vào-ra|khóc-cười|yêu-ghét|hiền-dữ"
-        "|thật-giả|sạch-bẩn|no-đói|béo-gầy|đông-vắng|ồn ào-yên tĩnh|chăm chỉ-lười biếng|dũng cảm-hèn nhát|khó-dễ"
-        "|thiếu-thừa|bắt đầu-kết thúc|tăng-giảm|sống-chết|ngày-đêm|chính-phụ|công khai-bí mật|đoàn kết-chia rẽ"
-        "|thành công-thất bại|hạnh phúc-bất hạnh|an toàn-nguy hiểm|hòa bình-chiến tranh|khen-chê|tươi-héo|chìm-nổi"
-        "|thức-ngủ|nhớ-quên|thẳng-cong|lịch sự-thô lỗ|tự tin-tự ti|lạc quan-bi quan|nhập khẩu-xuất khẩu"
+        "|trước-sau|nặng-nhẹ|dày-mỏng|rộng-hẹp|sâu-nông|mạnh-yếu|khô-ướt|đúng-sai|tốt-xấu|già-trẻ|cứng-mềm|đắt-rẻ"
+        "|gần-xa|sớm-muộn|mua-bán|đóng-mở|khóc-cười|yêu-ghét|sạch-bẩn|chăm chỉ-lười biếng|an toàn-nguy hiểm"
     ).split("|")
 ]
 GROUPS = {
-    "động vật": "mèo, chó, trâu, bò, ngựa, vịt, hổ, voi, khỉ, thỏ, cá sấu, chim sẻ, ong, kiến",
-    "trái cây": "xoài, cam, chuối, ổi, mít, nhãn, quýt, đu đủ, dưa hấu, thanh long, sầu riêng, măng cụt",
-    "nghề nghiệp": "bác sĩ, giáo viên, kỹ sư, y tá, thợ may, đầu bếp, phi công, nhà báo, luật sư, nông dân, thợ mộc",
-    "phương tiện": "xe đạp, xe máy, ô tô, tàu hỏa, máy bay, thuyền, xe buýt, tàu thủy, xe tải, trực thăng, xích lô",
-    "nhạc cụ": "đàn bầu, đàn tranh, sáo trúc, trống cơm, vĩ cầm, dương cầm, kèn, ghi-ta, đàn nguyệt, đàn nhị",
-    "thể thao": "bóng đá, bóng chuyền, cầu lông, bơi lội, điền kinh, cờ vua, bóng rổ, quần vợt, đấu vật, bóng bàn",
+    "động vật": "mèo, chó, trâu, bò, ngựa, vịt, hổ, voi",
+    "trái cây": "xoài, cam, chuối, ổi, mít, nhãn, đu đủ, dưa hấu",
+    "nghề nghiệp": "bác sĩ, giáo viên, kỹ sư, thợ may, đầu bếp, phi công, nhà báo, nông dân",
+    "phương tiện": "xe đạp, xe máy, ô tô, tàu hỏa, máy bay, thuyền, xe buýt, trực thăng",
+    "nhạc cụ": "đàn bầu, đàn tranh, sáo trúc, trống cơm, vĩ cầm, dương cầm, kèn, ghi-ta",
+    "thể thao": "bóng đá, bóng chuyền, cầu lông, bơi lội, điền kinh, cờ vua, bóng rổ, quần vợt",
 }
 MEMBERS = {word: group for group, words in GROUPS.items() for word in words.split(", ")}
 
@@ -123,9 +117,9 @@ def numeral_cases(rng: Random) -> list[Case]:
 
 
 def neighbour_cases(rng: Random) -> list[Case]:
-    """The number just before or after."""
+    """The number just before or after, up to 300."""
     cases = []
-    for n in rng.sample(range(10, 1000), 990):
+    for n in rng.sample(range(10, 300), 290):
         step = rng.choice([-1, 1])
         wrong = [str(n - step), str(n + 10 * step), str(n + 2 * step)]
         cases.append(Case({"x": str(n), "k": "liền sau" if step > 0 else "liền trước"}, str(n + step), wrong))
@@ -168,10 +162,10 @@ def unit_cases(rng: Random) -> list[Case]:
 
 
 def weekday_cases(rng: Random) -> list[Case]:
-    """The day of the week some days ahead or back."""
+    """The day of the week one or two days ahead or back."""
     cases = []
     for today in range(7):
-        for days in (*range(-6, 0), *range(1, 7)):
+        for days in (-2, -1, 1, 2):
             right = DAYS[(today + days) % 7]
             phrase = f"{DIGITS[abs(days)]} ngày {'nữa' if days > 0 else 'trước'}"
             wrong = rng.sample([day for day in DAYS if day != right], 3)
@@ -203,7 +197,7 @@ def listed(numbers: list[int]) -> str:
 
 def sentence(template: str, fields: dict[str, str]) -> str:
     """A filled template in which every sentence opens with a capital letter."""
-    return re.sub(r"(?:^“?|[.?] )\w", lambda start: start.group().upper(), template.format(**fields))
+    return re.sub(r"(?:^|[.?] )\w", lambda start: start.group().upper(), template.format(**fields))
 
 
 FAMILIES: dict[str, Family] = {
@@ -237,22 +231,26 @@ FAMILIES: dict[str, Family] = {
         ("Nếu hôm nay là {x} thì {p} rơi vào ngày nào?", "{p} rơi vào {y}."),
         ("{p} là ngày gì, biết hôm nay {x}?", "Hôm nay {x} thì {p} là {y}."),
         ("Tính từ {x}, {p} sẽ là thứ mấy?", "Tính từ {x}, {p} là {y}."),
+        ("Biết hôm nay {x}, hãy tìm {p}.", "{p} là {y}."), ("Hôm nay {x}. Hỏi {p} là gì?", "{p} là ngày {y}."),
+        ("Đang là {x}, {p} là thứ gì?", "Đang là {x} thì {p} là {y}."),
     ), weekday_cases, rule=False),
     "opposites": Family("Tìm từ trái nghĩa", (
-        ("Từ trái nghĩa với “{x}” là gì?", "Trái nghĩa với “{x}” là “{y}”."),
-        ("“{x}” trái nghĩa với từ nào?", "“{x}” trái nghĩa với “{y}”."),
-        ("Cho tôi một từ ngược nghĩa với “{x}”.", "Từ ngược nghĩa với “{x}” là “{y}”."),
-        ("Ngược lại với “{x}” là gì?", "Ngược lại với “{x}” là “{y}”."),
+        ("Từ trái nghĩa với {x} là gì?", "Trái nghĩa với {x} là {y}."),
+        ("{x} trái nghĩa với từ nào?", "{x} trái nghĩa với {y}."),
+        ("Cho tôi một từ ngược nghĩa với {x}.", "Từ ngược nghĩa với {x} là {y}."),
+        ("Ngược lại với {x} là gì?", "Ngược lại với {x} là {y}."),
+        ("Hãy tìm từ đối lập với {x}.", "Đối lập với {x} là {y}."),
     ), opposite_cases, rule=False),
     "capitals": Family("Thủ đô của các nước", (
         ("Thủ đô của {x} là gì?", "Thủ đô của {x} là {y}."), ("{x} có thủ đô là đâu?", "{x} có thủ đô là {y}."),
         ("Thành phố nào là thủ đô nước {x}?", "Thủ đô nước {x} là {y}."),
-        ("Hãy cho biết tên thủ đô {x}.", "Tên thủ đô {x} là {y}."),
+        ("Hãy cho biết tên thủ đô {x}.", "Tên thủ đô {x} là {y}."), ("Nước {x} đặt thủ đô ở đâu?", "Nước {x} đặt thủ đô ở {y}."),
     ), capital_cases, rule=False),
     "groups": Family("Xếp từ vào nhóm", (
-        ("“{x}” thuộc nhóm nào?", "“{x}” thuộc nhóm {y}."),
-        ("Xếp từ “{x}” vào nhóm thích hợp.", "Từ “{x}” thuộc nhóm {y}."),
-        ("Hãy phân loại từ “{x}”.", "Từ này thuộc nhóm {y}."), ("{x} là gì?", "{x} thuộc về nhóm {y}."),
+        ("{x} thuộc nhóm nào?", "{x} thuộc nhóm {y}."),
+        ("Xếp từ {x} vào nhóm thích hợp.", "Từ {x} thuộc nhóm {y}."),
+        ("Hãy phân loại từ {x}.", "{x} xếp vào nhóm {y}."), ("{x} là gì?", "{x} thuộc về nhóm {y}."),
+        ("Nên xếp từ {x} vào đâu?", "Nên xếp {x} vào nhóm {y}."),
     ), group_cases, rule=False),
 }  # fmt: skip
 
@@ -290,14 +288,17 @@ PROSE = {
     "opposites": (
         "{who} nói {a}, {other} nói ngược: {b}. {who} nói {b}, {other} nói ngược: {a}.",
         "cặp {a} và {b} đối nhau: không {a} mà {b}, không {b} mà {a}, {who} chép vào vở.",
+        "{other} bảo {a}, {who} cãi {b}. {other} bảo {b}, {who} lại cãi {a}.",
     ),
     "capitals": (
         "{town} là nơi chính phủ {land} làm việc. {who} sang {land}, đến {town} đầu tiên.",
         "{who} hỏi thăm {land}, {other} kể về {town}. Nói đến {town}, ai cũng nhớ {land}.",
+        "tới {land} thì ghé {town}, {who} dặn. Rời {town} là rời {land}, {other} đáp.",
     ),
     "groups": (
         "{x}, {y}, {z} đều là {group}. Kể tên {group}, {who} nhớ ngay {x}.",
         "{who} xếp {x} cùng {y} vào ô {group}; ô {group} còn có {z}.",
+        "{other} thấy {x}, {who} nói ngay: {group}. {other} thấy {z}, {who} lại nói: {group}.",
     ),
 }  # fmt: skip
 
@@ -315,7 +316,7 @@ def facts(rng: Random) -> Iterator[str]:
     rng.shuffle(numbers)
     for n, m in zip(numbers[::2], numbers[1::2], strict=False):
         yield tell("numbers", n=n, a=spell(n), m=m, b=spell(m))
-    for n in rng.sample(range(10, 996), 200):
+    for n in rng.sample(range(10, 320), 200):
         yield tell("counting", a=n, b=n + 1, c=n + 2, d=n + 3)
     for _ in range(260):
         four = [10 * tens + rng.randrange(10) for tens in rng.sample(range(1, 10), 4)]
@@ -325,10 +326,10 @@ def facts(rng: Random) -> Iterator[str]:
     for large, small, factor in UNITS:
         for n in rng.sample(range(2, 100), 14):
             yield tell("units", u=large, v=small, f=factor, n=n, y=n * factor)
-    for today in range(7):
-        for days in range(1, 7):
-            yield tell("days", x=DAYS[today], y=DAYS[(today + days) % 7], n=DIGITS[days])
-    for form in (0, 1):
+    for form in (0, 1, 2):
+        for today in range(7):
+            for days in (1, 2):
+                yield tell("days", form, x=DAYS[today], y=DAYS[(today + days) % 7], n=DIGITS[days])
         for a, b in OPPOSITES:
             yield tell("opposites", form, a=a, b=b)
         for land, town in CAPITALS.items():

@@ -5,12 +5,12 @@ mark carries its value as a tooltip. Not covered: zooming; `dvc plots` draws the
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 560, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 96, 14, 38  # room for the numbers, the names of the lines, and the axis label
+LEFT, RIGHT, TOP, BOTTOM = 52, 96, 30, 38  # room for the numbers, the names of the lines, and the axis label
 
 
 def lines(series: Mapping[str, Points], x: str, y: str, baseline: tuple[str, float] | None = None) -> str:
@@ -24,10 +24,15 @@ def lines(series: Mapping[str, Points], x: str, y: str, baseline: tuple[str, flo
     ticks_x, ticks_y = ticks(min(steps), max(steps)), ticks(min(values), max(values))
     x_of = scale(min(min(steps), ticks_x[0]), max(max(steps), ticks_x[-1]), LEFT, WIDTH - RIGHT)
     y_of = scale(min(min(values), ticks_y[0]), max(max(values), ticks_y[-1]), HEIGHT - BOTTOM, TOP)
-    parts = [f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(t):.1f}" y2="{y_of(t):.1f}"/>' for t in ticks_y]
+    parts = [
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(t):.1f}" y2="{y_of(t):.1f}"/>' for t in ticks_y
+    ]
     parts += [text(LEFT - 8, y_of(t) + 4, number(t), "end") for t in ticks_y]
     parts += [text(x_of(t), HEIGHT - BOTTOM + 16, number(t), "middle") for t in ticks_x]
-    parts += [text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x, "middle", "label"), text(LEFT - 44, TOP - 3, y, "start", "label")]
+    parts += [
+        text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x, "middle", "label"),
+        text(LEFT - 44, 12, y, "start", "label"),
+    ]
     if baseline:
         height = y_of(baseline[1])
         parts.append(f'<line class="baseline" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{height:.1f}" y2="{height:.1f}"/>')
@@ -38,7 +43,7 @@ def lines(series: Mapping[str, Points], x: str, y: str, baseline: tuple[str, flo
         parts.append(f'<polyline class="line s{index}" points="{path}"/>')
         for step, value in points if len(points) <= 60 else points[:: len(points) // 30]:
             tip = f"{name}: {number(value)} at {x} {number(step)}"
-            parts.append(f'<circle class="dot s{index}" cx="{x_of(step):.1f}" cy="{y_of(value):.1f}" r="2.5"><title>{escape(tip)}</title></circle>')
+            parts.append(dot(x_of(step), y_of(value), 2.5, index, tip))
         parts.append(text(WIDTH - RIGHT + 8, end + 4, f"{name}", "start", f"name s{index}"))
     return figure(WIDTH, HEIGHT, parts, f"{y} over {x}: {', '.join(drawn)}")
 
@@ -49,9 +54,14 @@ def intervals(rows: Mapping[str, Sequence[tuple[str, float, float]]], baseline: 
     left, step = 190, 9 * len(names) + 12
     height = step * len(rows) + 46
     x_of = scale(0, 1, left, WIDTH + 120)
-    parts = [f'<line class="grid" x1="{x_of(t):.1f}" x2="{x_of(t):.1f}" y1="6" y2="{height - 40}"/>' for t in (0, 0.25, 0.5, 0.75, 1)]
+    parts = [
+        f'<line class="grid" x1="{x_of(t):.1f}" x2="{x_of(t):.1f}" y1="6" y2="{height - 40}"/>'
+        for t in (0, 0.25, 0.5, 0.75, 1)
+    ]
     parts += [text(x_of(t), height - 24, f"{t:.0%}", "middle") for t in (0, 0.25, 0.5, 0.75, 1)]
-    parts.append(f'<line class="baseline" x1="{x_of(baseline[1]):.1f}" x2="{x_of(baseline[1]):.1f}" y1="6" y2="{height - 40}"/>')
+    parts.append(
+        f'<line class="baseline" x1="{x_of(baseline[1]):.1f}" x2="{x_of(baseline[1]):.1f}" y1="6" y2="{height - 40}"/>'
+    )
     parts.append(text(x_of(baseline[1]), height - 8, baseline[0], "middle"))
     for place, (name, marks) in enumerate(rows.items()):
         parts.append(text(left - 10, 6 + place * step + step / 2 + 4, name, "end"))
@@ -59,9 +69,9 @@ def intervals(rows: Mapping[str, Sequence[tuple[str, float, float]]], baseline: 
             index = names.index(series)
             y = 6 + place * step + 10 + 9 * index
             low, high = x_of(max(0, value - error)), x_of(min(1, value + error))
-            tip = escape(f"{name}, {series}: {value:.1%} ± {error:.1%}")
+            tip = f"{name}, {series}: {value:.1%} ± {error:.1%}"
             parts.append(f'<line class="line s{index + 1}" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>')
-            parts.append(f'<circle class="dot s{index + 1}" cx="{x_of(value):.1f}" cy="{y}" r="3.5"><title>{tip}</title></circle>')
+            parts.append(dot(x_of(value), y, 3.5, index + 1, tip))
     return figure(WIDTH + 160, height, parts, f"accuracy with standard errors: {', '.join(names)}")
 
 
@@ -70,12 +80,18 @@ def figure(width: float, height: float, parts: Sequence[str], label: str) -> str
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
 
 
+def dot(x: float, y: float, radius: float, series: int, tip: str) -> str:
+    """A mark of a series that says its value under the pointer."""
+    mark = f'<circle class="dot s{series}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">'
+    return f"{mark}<title>{escape(tip)}</title></circle>"
+
+
 def text(x: float, y: float, content: str, anchor: str, style: str = "tick") -> str:
     """A text element."""
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def scale(low: float, high: float, start: float, end: float):  # type: ignore[no-untyped-def]
+def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     """The linear map that takes low to start and high to end."""
     span = (high - low) or 1.0
     return lambda value: start + (value - low) / span * (end - start)

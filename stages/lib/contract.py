@@ -117,10 +117,7 @@ def bind_params(main: Callable[..., None], words: Mapping[str, str]) -> dict[str
         return {}
     tree, files = params.read(Path("params.yaml"), Path("recipes"))
     hints = get_type_hints(main, include_extras=True)
-    return {
-        name: params.validate(hints[name], tree, path.format(**words), files)
-        for name, path in paths.items()
-    }
+    return {name: params.validate(hints[name], tree, path.format(**words), files) for name, path in paths.items()}
 
 
 def suggest(found: str, known: list[str]) -> str:

@@ -144,7 +144,7 @@ def conversation(row: Any) -> list[Message]:
     system = row.get("system")
     messages: list[Message] = [{"role": "system", "content": system}] if isinstance(system, str) and system else []
     for turn in row["conversations"]:
-        role = ROLES.get(turn.get("from")) if isinstance(turn, dict) else None
+        role = ROLES.get(str(turn.get("from"))) if isinstance(turn, dict) else None
         text = turn.get("value") if isinstance(turn, dict) else None
         if role is None:
             raise ValueError("a turn by an unknown speaker")

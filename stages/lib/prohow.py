@@ -45,7 +45,10 @@ def how_tos(turtle: str) -> Iterator[tuple[str, str, str]]:
     def steps(method: object) -> list[str]:
         nodes = set(graph.objects(method, prohow.has_step))  # type: ignore[arg-type]
         needs = {node: set(graph.objects(node, prohow.requires)) & nodes for node in nodes}
-        return [" ".join(filter(None, (sentence(text(node, RDFS.label)), text(node, dbo.abstract)))) for node in ordered(needs)]
+        return [
+            " ".join(filter(None, (sentence(text(node, RDFS.label)), text(node, dbo.abstract))))
+            for node in ordered(needs)
+        ]
 
     for how_to in sorted(graph.subjects(RDF.type, prohow.instruction_set), key=str):
         methods = sorted(graph.objects(how_to, prohow.has_method), key=node_number)

@@ -149,9 +149,7 @@ def write(path: Path, rows: Iterable[Any], schema: pa.Schema = SCHEMA) -> int:
     return table.rows
 
 
-def sift(
-    rows: Iterable[Record], kept: Path, dropped: Path, judge: Callable[[Record], Verdict | None]
-) -> Counter[str]:
+def sift(rows: Iterable[Record], kept: Path, dropped: Path, judge: Callable[[Record], Verdict | None]) -> Counter[str]:
     """Write each record to ``kept``, or to ``dropped`` with the reason that ``judge`` gives. Nothing vanishes."""
     reasons: Counter[str] = Counter()
     with Table(kept) as keep, Table(dropped, DROPPED) as drop:

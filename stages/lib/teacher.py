@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal
@@ -92,11 +92,11 @@ async def buy(
 
     async def one(client: "AsyncOpenAI", key: str, text: str) -> None:
         async with gate:
-            outcome = await complete(client, teacher, prompt, text)
+            outcome = await complete(client, teacher, prompt, key, text)
         if isinstance(outcome, Failure):
             failures[key] = outcome
         else:
-            journal.add(Entry(key=key, model=teacher.model, prompt=prompt.name, input=text, **outcome))
+            journal.add(outcome)
         bar.update()
 
     # the library's own retries would pay again for an answer that is only slow
@@ -113,8 +113,8 @@ async def buy(
     return failures
 
 
-async def complete(client: "AsyncOpenAI", teacher: Teacher, prompt: Prompt, text: str) -> Any:
-    """One request with its retries: the answer's part of an entry, or a failure."""
+async def complete(client: "AsyncOpenAI", teacher: Teacher, prompt: Prompt, key: str, text: str) -> Entry | Failure:
+    """One request with its retries: the journal's entry, or a failure."""
     import openai
 
     for attempt in range(teacher.retries + 1):
@@ -144,12 +144,15 @@ async def complete(client: "AsyncOpenAI", teacher: Teacher, prompt: Prompt, text
             await asyncio.sleep(pause(attempt, wait))
     else:
         return Failure("no answer", f"{teacher.retries + 1} tries; the last: {str(fault)[:160]}")
-    usage = reply.usage.model_dump(include={"prompt_tokens", "completion_tokens"}) if reply.usage else {}
-    return {
-        "answer": choices[0].message.content or "",
-        "finish_reason": choices[0].finish_reason or "unknown",
-        "usage": usage,
-    }
+    return Entry(
+        key=key,
+        model=teacher.model,
+        prompt=prompt.name,
+        input=text,
+        answer=choices[0].message.content or "",
+        finish_reason=choices[0].finish_reason or "unknown",
+        usage=reply.usage.model_dump(include={"prompt_tokens", "completion_tokens"}) if reply.usage else {},
+    )
 
 
 def pause(attempt: int, retry_after: str | None) -> float:

@@ -14,15 +14,23 @@ VIETNAMESE_LETTER = re.compile(r"[ăâđêôơưàảãáạằẳẵắặầ�
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u200c\u2060\ufeff\u00ad]")
 PROTECTED = re.compile(r"```.*?```|`[^`\n]+`|https?://\S+", re.DOTALL)
 ENGLISH = frozenset(
-    "the of and to in is that for it with as was on are be by this have from or an they which you were their will would "
-    "there been can what how why when your not has but at we he she do does if then than about should could into".split()
+    "the of and to in is that for it with as was on are be by this have from or an they which you were their will"
+    " would there been can what how why when your not has but at we he she do does if then than about should".split()
 )
-# The tone stands on the first vowel (old) or on the second (new) of an open oa, oe, uy.
-PLACEMENTS = {old: new for vowels in ("oa", "oe", "uy") for tone in "\u0300\u0309\u0303\u0301\u0323" for old, new in [(
-    unicodedata.normalize("NFC", vowels[0] + tone + vowels[1]), unicodedata.normalize("NFC", vowels + tone))]}  # fmt: skip
-TO_NEW = {form.upper() if upper else form: to.upper() if upper else to for form, to in PLACEMENTS.items() for upper in (0, 1)}
-TO_NEW |= {form.capitalize(): to.capitalize() for form, to in PLACEMENTS.items()}
-TO_OLD = {to: form for form, to in TO_NEW.items()}
+
+
+def placements() -> dict[str, str]:
+    """Old → new form of each open oa, oe, uy with a tone: on the first vowel (hòa), on the second (hoà)."""
+    forms = {}
+    for vowels in ("oa", "oe", "uy", "Oa", "Oe", "Uy", "OA", "OE", "UY"):
+        for tone in "\u0300\u0309\u0303\u0301\u0323":
+            old, new = vowels[0] + tone + vowels[1], vowels + tone
+            forms[unicodedata.normalize("NFC", old)] = unicodedata.normalize("NFC", new)
+    return forms
+
+
+TO_NEW = placements()
+TO_OLD = {new: old for old, new in TO_NEW.items()}
 
 
 def open_pair(forms: dict[str, str]) -> re.Pattern[str]:
