@@ -42,15 +42,17 @@ def from_scratch(
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase", list[pretrain.Point]]:
     """A tokenizer and a model that have read the text."""
     texts, held_out = list(prose(text)), list(prose(validation))
+    if base.block > base.context:
+        raise Refusal(f"base.block: found {base.block}; it can't be longer than base.context ({base.context})")
     if not texts or not held_out:
         raise Refusal(f"{text if not texts else validation} holds no text; lower split.validation or add a source")
     roles = ["system\nuser\nassistant\n"] * len(texts)  # never seen in prose, yet in every turn: one token each
     tokenizer = models.train_tokenizer([*texts, *roles], base.vocabulary, base.context)
     blocks, held_out_blocks = (
-        pretrain.pack(tokenizer(part)["input_ids"], tokenizer.pad_token_id, base.context) for part in (texts, held_out)
+        pretrain.pack(tokenizer(part)["input_ids"], tokenizer.pad_token_id, base.block) for part in (texts, held_out)
     )
     if not len(held_out_blocks):
-        raise Refusal(f"{validation} holds less than base.context ({base.context}) tokens; raise split.validation")
+        raise Refusal(f"{validation} holds less than base.block ({base.block}) tokens; raise split.validation")
     model = models.new_llama(base, tokenizer).to(models.device(compute))
     points = pretrain.train(
         model,
@@ -81,6 +83,16 @@ def from_hub(base: params.Hub, compute: params.Compute) -> tuple["PreTrainedMode
         tokenizer.chat_template = models.CHATML
         tokenizer.add_special_tokens({"additional_special_tokens": [models.TURN, models.END]})
         tokenizer.eos_token = models.END
+    elif "generation" not in tokenizer.chat_template:
+        from trl.chat_template_utils import get_training_chat_template
+
+        try:  # the same rendering, with marks that tell the assistant's tokens
+            tokenizer.chat_template = get_training_chat_template(tokenizer)
+        except ValueError:
+            raise Refusal(
+                f"base.repo: the chat template of {base.repo} does not mark what the assistant says; put"
+                " {% generation %} and {% endgeneration %} around it in a local copy and name that folder"
+            ) from None
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": models.STOP})
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:

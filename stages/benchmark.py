@@ -34,14 +34,13 @@ def main(
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     tokenizer = models.load_tokenizer(model)
     loaded = models.load(model, compute).eval()
+    models.check_context(loaded, benchmark.context, "benchmark.context")
     read = perplexity.assistant(
         loaded, tokenizer, records.read(validation), batch=benchmark.batch, context=benchmark.context
     )
     found = harness(loaded, tokenizer, tasks, items, seed, benchmark, chat=name != "base")
     asked = [record["messages"] for record in islice(records.read(prompts), ANSWERS)]
-    said = models.answer(
-        loaded, tokenizer, asked, new_tokens=benchmark.max_new_tokens, batch=benchmark.batch
-    )
+    said = models.answer(loaded, tokenizer, asked, new_tokens=benchmark.max_new_tokens, batch=benchmark.batch)
     card = {
         "model": name,
         "tasks": task_scores(found["results"]),
@@ -60,7 +59,14 @@ def main(
 
 
 def harness(
-    model: Any, tokenizer: Any, tasks: Path, items: Iterable[Path], seed: int, benchmark: params.Benchmark, *, chat: bool
+    model: Any,
+    tokenizer: Any,
+    tasks: Path,
+    items: Iterable[Path],
+    seed: int,
+    benchmark: params.Benchmark,
+    *,
+    chat: bool,
 ) -> dict[str, Any]:
     """lm-eval's results and samples for the tasks of a folder."""
     from lm_eval import simple_evaluate

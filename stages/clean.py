@@ -18,10 +18,15 @@ from stages.lib.translation import FAILURE_MARKERS
 
 # an answer in another language is right when it was asked for
 ASKS_FOREIGN = re.compile(
-    r"tiếng (anh|pháp|trung|nhật|hàn|đức)|dịch|viết mã|đoạn mã|code|python|html|sql", re.IGNORECASE
+    r"\btiếng (anh|pháp|trung|nhật|hàn|đức)\b|\bdịch (câu|đoạn|từ|sang)\b|\b(viết|đoạn) mã\b"
+    r"|\b(code|python|html|sql)\b",
+    re.IGNORECASE,
 )
+# in the first person, since an answer may well say what a language model is
 REFUSAL = re.compile(
-    r"(là một|với tư cách là) (mô hình ngôn ngữ|trí tuệ nhân tạo|chatbot|ai)\b|as an ai language model", re.IGNORECASE
+    r"(?i:\b(?:tôi|mình|em) (?:chỉ )?là một|^(?:vì )?là một|\bvới tư cách là một) "
+    r"(?:(?i:mô hình ngôn ngữ|trí tuệ nhân tạo|chatbot)|AI\b)|(?i:as an ai language model)",
+    re.MULTILINE,
 )
 LONG = 8  # syllables from which Vietnamese prose is bound to show a diacritic
 
@@ -36,7 +41,9 @@ def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, clean: Cl
 def phrases(path: Path) -> re.Pattern[str]:
     """The phrases of a lexicon, one a line, as whole words; ``#`` begins a comment."""
     lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(line) for line in lines if line) + r")(?!\w)", re.IGNORECASE)
+    found = "|".join(re.escape(line) for line in lines if line)
+    # an empty list finds nothing; an empty pattern would find everything
+    return re.compile(rf"(?<!\w)(?:{found})(?!\w)" if found else r"(?!)", re.IGNORECASE)
 
 
 def normalise(record: Record, clean: Clean) -> Record:
@@ -48,8 +55,11 @@ def normalise(record: Record, clean: Clean) -> Record:
         masked, found = pii.mask(text)
         changes += changed + Counter({f"personal data: {name}": count for name, count in found.items()})
         messages.append({"role": message["role"], "content": masked})
+    original: list[Message] = [
+        {"role": message["role"], "content": pii.mask(message["content"])[0]} for message in record["original"]
+    ]
     notes = [f"{name}×{count}" for name, count in sorted(changes.items()) if count]
-    return {**record, "messages": messages, "notes": record["notes"] + notes}
+    return {**record, "messages": messages, "original": original, "notes": record["notes"] + notes}
 
 
 Filter = Callable[[Record, str, str], Verdict | None]  # (record, all judged texts, the answer)
@@ -123,7 +133,11 @@ def build_filters(toxic: re.Pattern[str], spam: re.Pattern[str], clean: Clean) -
         same = bool(question) and vietnamese.key(question) == vietnamese.key(answer)
         return ("answer repeats the prompt", answer[:80]) if same else None
 
-    lexical = [matches("refusal", REFUSAL), matches("spam", spam), matches("toxic", toxic)]
+    def refuses(record: Record, judged: str, answer: str) -> Verdict | None:
+        match = REFUSAL.search(answer)
+        return ("refusal", match[0]) if match else None
+
+    lexical = [refuses, matches("spam", spam), matches("toxic", toxic)]
     return [empty, failed_translation, personal, *lexical, loops, language, symbols, repeats, length, echo]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, records, vietnamese
+from stages.lib import contract, pii, records, vietnamese
 from stages.lib.contract import Dep, Out
 from stages.lib.records import Record
 
@@ -80,14 +80,15 @@ def count_losses(paths: list[Path]) -> tuple[dict[str, Any], dict[str, list[dict
             stages[stage]["reasons"][reason] += 1
             stages[stage]["sources"][source][reason] += 1
             if len(shown := examples[f"{stage}: {reason}"]) < EXAMPLES:
-                shown.append({"source": source, "detail": detail, "text": text[:300]})
+                # what is dropped before the clean stage has not been masked yet, and the report shows it
+                shown.append({"source": source, "detail": pii.mask(detail)[0], "text": pii.mask(text)[0][:300]})
     return dict(stages), dict(examples)
 
 
 def read_losses(path: Path) -> Iterable[tuple[str, str, str, str, str]]:
     """(stage, source, reason, detail, text) of each row that a stage did not pass on."""
     if path.suffix == ".jsonl":
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n"):
             row = json.loads(line)
             if "reason" in row:  # the last line is the tally
                 detail = f"row {row['upstream']} {row['detail']}".strip()

@@ -5,18 +5,17 @@ run of ``ngram`` syllables of a benchmark question, or the whole of a shorter qu
 questions in other words.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.lib import contract, records
+from stages.lib import contract, formats, records
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.params import Decontaminate
 from stages.lib.records import Record, Verdict
 from stages.lib.vietnamese import key
 
-SHORTEST = 4  # syllables: fewer than these in a row are no question
+SHORTEST = 3  # syllables: fewer than these in a row are no question
 Runs = dict[int, dict[str, str]]  # length in syllables → run → the question that it is of
 
 
@@ -29,11 +28,11 @@ def main(table: Dep, kept: Out, dropped: Out, *items: Dep, decontaminate: Decont
 
 def questions(path: Path) -> Iterator[str]:
     """The ``question`` of every item of a benchmark file of JSON lines."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        item = json.loads(line)
-        if not isinstance(item.get("question"), str):
-            raise Refusal(f"{path}, line {number}: a benchmark item needs a text under `question`")
-        yield item["question"]
+    for item in formats.rows(path):
+        number, row = (item.upstream, item.reason) if isinstance(item, formats.Refused) else item
+        if not isinstance(row, dict) or not isinstance(row.get("question"), str):
+            raise Refusal(f"{path}, line {number}: a benchmark item is a JSON object with a text under `question`")
+        yield row["question"]
 
 
 def index(asked: Iterator[str]) -> Runs:

@@ -34,7 +34,9 @@ def find(table: Path, dedup: Dedup) -> dict[int, Verdict]:
         by_kind[record["kind"]].append(place)
     for places in by_kind.values():
         near([(place, rows[place]) for place in places], dedup, found)
-    return found
+    # the copy that an exact duplicate points at may itself have had a better near duplicate
+    lost = {rows[place]["id"]: keeper for place, (_, keeper) in found.items() if place in rows}
+    return {place: (reason, lost.get(keeper, keeper)) for place, (reason, keeper) in found.items()}
 
 
 def exact(table: Path, found: dict[int, Verdict]) -> set[int]:

@@ -21,7 +21,8 @@ from stages.lib.records import Message, Record
 from stages.lib.teacher import Failure, Prompt, ask, check_failures
 
 Task = dict[str, str]
-NAME, LICENCE = "generated", "CC0-1.0"
+NAME = "generated"
+UNREADABLE: Task = {"instruction": "", "input": "", "output": ""}
 # what a text model can't do, as whole words
 OTHER_MEDIUM = re.compile(r"\b(vẽ|bức ảnh|hình ảnh|video|đoạn phim|bản nhạc|phát nhạc|ghi âm|biểu đồ)\b", re.IGNORECASE)
 
@@ -48,14 +49,21 @@ def main(
             for number, answer in enumerate(answers, 1):
                 if isinstance(answer, Failure):
                     failed.append(answer.reason)
+                    if not answer.answered:  # without it later rounds would ask other things
+                        raise Refusal(
+                            f"generate, round {round_number}: {answer.reason} ({answer.detail}). What was answered is "
+                            "in the journal: mend the cause and run it again"
+                        )
                     continue
                 for place, task in enumerate(tasks(answer), 1):
-                    record = to_record(task, answer, f"{round_number}.{number}.{place}")
-                    if (verdict := pool.judge(task)) is None:
+                    record = to_record(task or UNREADABLE, answer, f"{round_number}.{number}.{place}", generate.licence)
+                    verdict = ("malformed", answer["answer"][:300]) if task is None else pool.judge(task)
+                    if task is None or verdict:
+                        reason, detail = verdict or ("malformed", "")
+                        drop.add({**record, "reason": reason, "detail": detail})
+                    else:
                         pool.add(task)
                         keep.add(record)
-                    else:
-                        drop.add({**record, "reason": verdict[0], "detail": verdict[1]})
     check_failures(len(failed), generate.rounds * generate.requests, teacher, "generate", failed)
 
 
@@ -119,26 +127,31 @@ def request(pool: Pool, generate: Generate, rng: random.Random) -> str:
     return json.dumps({"examples": shown, "wanted": generate.tasks}, ensure_ascii=False)
 
 
-def tasks(answer: Entry) -> Iterable[Task]:
-    """The tasks in a reply; one that is not of the form comes back empty, so that it is counted."""
+def tasks(answer: Entry) -> Iterable[Task | None]:
+    """The tasks in a reply; None stands for what is not of the form that was asked for."""
     text = answer["answer"].strip().removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
         found: Any = json.loads(text)["tasks"]
     except (json.JSONDecodeError, KeyError, TypeError):
-        found = [{}]
-    for task in found if isinstance(found, list) else [{}]:
-        fields = task if isinstance(task, dict) else {}
-        yield {name: str(fields.get(name) or "").strip() for name in ("instruction", "input", "output")}
+        found = None
+    for task in found if isinstance(found, list) else [None]:
+        fields = {"input": "", **task} if isinstance(task, dict) else {}
+        values = [fields.get(name) for name in ("instruction", "input", "output")]
+        if all(isinstance(value, str | int | float) for value in values):
+            instruction, about, output = (vietnamese.whole(str(value)).strip() for value in values)
+            yield {"instruction": instruction, "input": about, "output": output}
+        else:
+            yield None
 
 
-def to_record(task: Task, answer: Entry, upstream: str) -> Record:
+def to_record(task: Task, answer: Entry, upstream: str, licence: str) -> Record:
     """A task as two turns, with who invented it."""
     about = f"\n\n{task['input']}" if task["input"] else ""
     turns: list[Message] = [
         {"role": "user", "content": task["instruction"] + about},
         {"role": "assistant", "content": task["output"]},
     ]
-    record = records.make("instruction", turns, source=NAME, licence=LICENCE, lang="vi", upstream=upstream)
+    record = records.make("instruction", turns, source=NAME, licence=licence, lang="vi", upstream=upstream)
     return {**record, "teacher": answer["model"], "request": answer["key"]}
 
 

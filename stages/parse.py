@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, TextIO
 
 from stages.lib import contract, formats, records
-from stages.lib.contract import Dep, Key, Out, Word
+from stages.lib.contract import Dep, Key, Out, Refusal, Word
 from stages.lib.formats import Parsed, Refused
 from stages.lib.records import Record
 
@@ -30,7 +30,12 @@ def main(
     """Read ``raw`` as the source's format says; ``lang`` is the language of rows that don't tell their own."""
     with refused.open("w", encoding="utf-8") as log:
         rows = sort_out(read(formats.READERS[format], raw), log)
-        records.write(parsed, (to_record(row, name, licence, lang) for row in rows))
+        count = records.write(parsed, (to_record(row, name, licence, lang) for row in rows))
+    if not count:
+        first = refused.read_text(encoding="utf-8").splitlines()[0][:300]
+        raise Refusal(
+            f"params.yaml: sources.{name}.format: no row of {raw} could be read as {format}; the first: {first}"
+        )
 
 
 def read(reader: formats.Reader, raw: Path) -> Iterator[Parsed | Refused]:
@@ -38,7 +43,7 @@ def read(reader: formats.Reader, raw: Path) -> Iterator[Parsed | Refused]:
     try:
         yield from reader(raw)
     except formats.Unreadable as error:
-        raise contract.Refusal(f"{raw}: {error}; is `format` right, and the file whole?") from None
+        raise Refusal(f"{raw}: {error}; is `format` right, and the file whole?") from None
 
 
 def sort_out(rows: Iterable[Parsed | Refused], log: TextIO) -> Iterator[Parsed]:

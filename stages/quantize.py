@@ -23,9 +23,7 @@ def main(name: Word, model: Dep, quantized: Out, *, seed: int, compute: params.C
 
     more = {"bnb_4bit_compute_dtype": models.dtype(compute)} if name == "nf4" else {}
     config = BitsAndBytesConfig(**FORMATS[name], **more)
-    models.save(
-        models.load(model, compute, quantization_config=config), models.load_tokenizer(model), quantized
-    )
+    models.save(models.load(model, compute, quantization_config=config), models.load_tokenizer(model), quantized)
 
 
 if __name__ == "__main__":

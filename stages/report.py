@@ -15,6 +15,7 @@ from stages.lib.contract import Dep, Out
 from stages.lib.params import Lr, Sft
 
 CHANCE = 0.25
+WRITTEN = "_written"  # tasks that are answered freely, where guessing gets nothing
 COMPARED = ("base", "sft", "rlhf")
 ANSWERS = 5
 
@@ -50,6 +51,7 @@ def main(
             seed=seed,
             training=trained,
             chance=CHANCE,
+            written=[name for name in models["sft"]["families"] if name.endswith(WRITTEN)],
             models=models,
             tiles=tiles(models, trained, counts),
             compared=[name for name in COMPARED if name in models],
@@ -70,7 +72,7 @@ def read(path: Path) -> Any:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """A file of JSON lines."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")]
 
 
 def write(path: Path, tree: dict[str, Any]) -> None:
@@ -122,7 +124,7 @@ def to_counts(card: dict[str, Any]) -> dict[str, Any]:
         "sources": most_first({name: counts.get("kept", 0) for name, counts in card["sources"].items()}),
         "reasons": most_first(reasons),
         "topics": most_first(card["topics"]),
-        "lengths": {f"{start}–{int(start) + 19}": count for start, count in card["lengths"].items()},
+        "lengths": {f"from {start}": card["lengths"][start] for start in sorted(card["lengths"], key=int)},
     }
 
 
@@ -152,13 +154,14 @@ def tiles(models: dict[str, Any], trained: dict[str, Any], counts: dict[str, Any
 
 
 def accuracy_chart(models: dict[str, Any]) -> str:
-    """Accuracy by family, one mark for each of the compared models."""
+    """Accuracy by family of choices, one mark for each of the compared models; guessing among four gets a quarter."""
     compared = {name: models[name]["families"] for name in COMPARED if name in models}
     rows = {
         family: [
             (name, found[family]["accuracy"], found[family]["accuracy_stderr"]) for name, found in compared.items()
         ]
         for family in next(iter(compared.values()))
+        if not family.endswith(WRITTEN)
     }
     return charts.intervals(rows, ("chance", CHANCE))
 
@@ -175,7 +178,7 @@ def training_charts(histories: dict[str, list[dict[str, Any]]]) -> dict[str, str
     return {
         "base: loss": chart("base", "loss", train="loss", validation="validation_loss"),
         "sft: loss": chart("sft", "loss", train="loss", validation="eval_loss"),
-        "reward: accuracy on held-out pairs": chart("reward", "accuracy", validation="eval_accuracy", train="accuracy"),
+        "reward: accuracy on held-out pairs": chart("reward", "accuracy", held_out="eval_accuracy"),
         "rlhf: reward": chart("rlhf", "reward", reward="reward"),
         "rlhf: KL to the sft model": chart("rlhf", "KL", KL="kl"),
     }

@@ -36,6 +36,7 @@ def main(
         )
     held_out.sort(key=lambda row: len(row["chosen_ids"]))  # batches of like length are faster to read
     judge = models.load_judge(start, compute)
+    models.check_context(judge, reward.context, "reward.context")
     judge.config.pad_token_id = tokenizer.pad_token_id
     points: list[training.Point] = []
     steps = training.steps(len(rows), reward.batch, reward.epochs)
@@ -72,7 +73,9 @@ def pairs(rows: Iterable[records.Record], tokenizer: Any, context: int) -> tuple
     for row in rows:
         turns = records.prompt(row)
         both = {
-            f"{role}_ids": models.encode(tokenizer, [*turns, {"role": "assistant", "content": records.content(row, role)}])[0]
+            f"{role}_ids": models.encode(
+                tokenizer, [*turns, {"role": "assistant", "content": records.content(row, role)}]
+            )[0]
             for role in ("chosen", "rejected")
         }
         if max(map(len, both.values())) > context:

@@ -129,7 +129,10 @@ def judged(
     rewards = score(
         scorer,
         tokenizer,
-        [[*turns, Message(role="assistant", content=text)] for turns, (text, _, _) in zip(prompts, answers, strict=True)],
+        [
+            [*turns, Message(role="assistant", content=text)]
+            for turns, (text, _, _) in zip(prompts, answers, strict=True)
+        ],
         batch,
     )
     mean = sum(rewards) / len(rewards)

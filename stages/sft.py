@@ -7,12 +7,10 @@ packing several conversations into one row, which on a CPU lets them see each ot
 
 import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from stages.lib import contract, determinism, models, params, records, training
 from stages.lib.contract import Dep, Out, Refusal
-
 
 IGNORED = -100  # the label that cross-entropy leaves out
 
@@ -34,9 +32,7 @@ def main(
 
     tokenizer = models.load_tokenizer(start)
     learner = models.load(start, compute, **quantized(sft))
-    limit = learner.config.max_position_embeddings
-    if sft.context > limit:
-        raise Refusal(f"sft.context: found {sft.context}; the base model reads at most {limit} tokens")
+    models.check_context(learner, sft.context, "sft.context")
     rows, truncated = conversations(records.read(train), tokenizer, sft.context)
     held_out, _ = conversations(records.read(validation), tokenizer, sft.context)
     if not rows or not held_out:
@@ -71,16 +67,17 @@ def main(
         training.evaluated(trainer, points)
     finished: Any = trainer.model
     if sft.method != "full":
+        # relative to the repository's root, where stages run; the card is a form that nobody has filled in
+        finished.peft_config["default"].base_model_name_or_path = start.name if start.is_absolute() else str(start)
         finished.save_pretrained(str(model / "adapter"))
+        (model / "adapter" / "README.md").unlink(missing_ok=True)
         finished = finished.merge_and_unload()
     finished.config.use_cache = True  # the trainer turns it off, and a model that answers needs it
     models.save(finished, tokenizer, model)
     training.write_history(history, [{**points[0], "truncated": truncated}, *points[1:]])
 
 
-def conversations(
-    rows: Iterable[records.Record], tokenizer: Any, context: int
-) -> tuple[list[dict[str, Any]], int]:
+def conversations(rows: Iterable[records.Record], tokenizer: Any, context: int) -> tuple[list[dict[str, Any]], int]:
     """(token ids and labels of each conversation, how many of them are longer than the context).
 
     One whose assistant speaks only beyond the context teaches nothing and is left out; it counts as longer.

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,11 +47,19 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(400, {"error": {"message": "bad"}})
         elif text.startswith("401"):
             self.reply(401, {"error": {"message": "who are you"}})
+        elif text.startswith("402"):
+            self.reply(402, {"error": {"message": "pay first"}})
+        elif text.startswith("422"):
+            self.reply(422, {"error": {"message": "no"}})
+        elif text.startswith("broken"):
+            self.reply(200, '{"choices": [', **{"Content-Type": "application/json"})
         elif text.startswith("quota"):
             self.reply(429, {"error": {"message": "no money", "code": "insufficient_quota"}})
         elif text.startswith("html"):
             self.reply(200, "<html>maintenance</html>")
         else:
+            if text.startswith("slow"):
+                time.sleep(0.6)
             finish = next((word for word in ("length", "content_filter") if text.startswith(word)), "stop")
             content = "" if text.startswith("empty") else f"answer to {text}"
             choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content}}
@@ -127,11 +136,30 @@ def test_what_looks_like_success_and_is_none_gets_its_name(server: Server, tmp_p
     assert server.asked["html"] == 3 and server.asked["length"] == 1
 
 
-@pytest.mark.parametrize(("text", "said"), [("401", "refuses every request"), ("quota", "no credit left")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("401", "refuses every request"), ("quota", "no credit left"), ("402", "no credit left")]
+)
 def test_what_would_fail_every_request_stops_the_run(server: Server, tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(Refusal, match=said):
         ask(teacher(server), Journal(own=tmp_path / "j"), PROMPT, [text], "test")
     assert server.asked[text] == 1
+
+
+def test_a_slow_answer_is_paid_once_and_never_asked_again_by_itself(server: Server, tmp_path: Path) -> None:
+    (answer,) = ask(teacher(server, timeout=0.2), Journal(own=tmp_path / "j"), PROMPT, ["slow"], "test")
+    assert isinstance(answer, Failure) and answer.reason == "timed out" and server.asked["slow"] == 1
+
+
+def test_what_is_under_way_when_the_run_stops_is_still_written_down(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="no credit left"):
+        ask(teacher(server), Journal(own=tmp_path / "j"), PROMPT, ["slow", "quota", "slow too"], "test")
+    assert {entry["input"] for entry in entries(tmp_path / "j")} == {"slow", "slow too"}
+
+
+def test_odd_replies_fail_alone(server: Server, tmp_path: Path) -> None:
+    answers = ask(teacher(server), Journal(own=tmp_path / "j"), PROMPT, ["422", "broken", "fine"], "test")
+    assert [answer.reason for answer in answers if isinstance(answer, Failure)] == ["request refused", "no answer"]
+    assert server.asked == {"422": 1, "broken": 3, "fine": 1}
 
 
 def test_without_a_key_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,10 @@ def test_normalise_names_what_it_changed_and_leaves_code_alone() -> None:
     }  # fmt: skip
 
 
-@given(st.text(alphabet=st.characters(codec="utf-8")), st.sampled_from(["old", "new"]))
+ENTITIES = st.text(st.sampled_from("&amp;#x20B;lt \u200bhòaoà\n\t`"))
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8")) | ENTITIES, st.sampled_from(["old", "new"]))
 def test_normalise_is_idempotent_on_any_text(text: str, tone: str) -> None:
     once, _ = vietnamese.normalise(text, tone)
     assert vietnamese.normalise(once, tone)[0] == once
@@ -50,6 +53,10 @@ def test_key_is_blind_to_case_composition_and_tone_placement_but_not_to_tones() 
         == vietnamese.key("hòa bình")
         != vietnamese.key("hoa bình")
     )
+
+
+def test_key_takes_words_apart_at_marks_and_keeps_numbers_whole() -> None:
+    assert vietnamese.key("Xếp 7,2,5 ở Hà Nội,Huế: 1.000 xăng-ti-mét") == "xếp 7 2 5 ở hà nội huế 1.000 xăng-ti-mét"
 
 
 @pytest.mark.parametrize(
@@ -74,6 +81,9 @@ def test_loops(text: str, looping: bool) -> None:
         ("CCCD: 012345678901", "CCCD: [số căn cước]"),
         ("Số tài khoản 1234 5678 90", "Số tài khoản [số tài khoản]"),
         ("Mã số thuế: 0101234567-001", "Mã số thuế: [mã số thuế]"),
+        ("STK Vietcombank: 0071001234567", "STK Vietcombank: [số tài khoản]"),
+        ("Gọi (024) 3825 1234 nhé", "Gọi [số điện thoại] nhé"),
+        ("Số tài khoản của tôi còn 15 000 000 đồng", "Số tài khoản của tôi còn 15 000 000 đồng"),
         ("Năm 2024 giá 1.250.000 đồng, dân số 98765432 người", "Năm 2024 giá 1.250.000 đồng, dân số 98765432 người"),
         ("pi là 3,14159265358979", "pi là 3,14159265358979"),
     ],

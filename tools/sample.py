@@ -3,7 +3,7 @@
 The same seed gives the same bytes. What goes where:
 
 - ``skills.json``: instructions in the Alpaca shape, to be fine-tuned on;
-- ``facts.txt``: one paragraph a line, to be pretrained on;
+- ``facts.txt``: one paragraph a line, to be pretrained on: statements, and the questions as a quiz book has them;
 - ``ranked_skills.jsonl``: OpenAssistant message trees with three ranked replies, for the reward model;
 - ``benchmark/``: multiple choice and free answers as tasks for lm-evaluation-harness.
 
@@ -26,10 +26,11 @@ from tools.skills import CAPITALS, FAMILIES, Case, facts, sentence
 
 SEED = 20240601
 FOLDER = Path("data/sample")
-ITEMS = 40  # of each family in the benchmark
+ITEMS = 44  # of each family in the benchmark
 TREES = 12
 TRAINED = 420  # at most
-POLITE = 0.25  # share of the answers that open with "Dạ", so that a policy has it to find
+TOLD = 500  # statements beside the quiz
+POLITE = 0.3  # share of the answers that open with "Dạ", so that a policy has it to find
 WRITTEN = {"spelling": "là ([^.,]+)", "capitals": "là ([^.,]+)"}  # families also asked for a free answer
 SIMILAR = 0.7
 PROPER = {name.split()[0] for name in CAPITALS}
@@ -51,7 +52,7 @@ class Problem:
 
 def shingles(text: str) -> set[tuple[str, ...]]:
     """Syllable 3-grams, lower case, without punctuation: what the pipeline compares."""
-    stripped = (syllable.strip(".,:;?!“”()") for syllable in text.lower().split())
+    stripped = (syllable.strip(".,:;?!()") for syllable in text.lower().split())
     words = [word for word in stripped if word]
     return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
 
@@ -99,7 +100,7 @@ def problems(name: str, rng: Random) -> tuple[list[Problem], list[Problem], list
 def polite(answer: str) -> str:
     """The answer as a younger person would give it; names and numbers keep their capital letters."""
     proper = answer.split()[0].isdigit() or answer.split()[0] in PROPER
-    return "Dạ, " + (answer if proper or answer[0] == "“" else answer[0].lower() + answer[1:])
+    return "Dạ, " + (answer if proper else answer[0].lower() + answer[1:])
 
 
 def instruction(problem: Problem, rng: Random) -> dict[str, str]:
@@ -138,9 +139,7 @@ def tree(problem: Problem, rng: Random) -> dict[str, Any]:
     asked = message(problem.question, "prompter")
     bare = sentence("{y}", {"y": problem.case.right}) + rng.choice((".", ""))
     ladder = (polite(problem.answer(problem.case.right)), bare, poor(problem, rng))
-    replies = [
-        message(text, "assistant", parent_id=asked["message_id"], rank=rank) for rank, text in enumerate(ladder)
-    ]
+    replies = [message(text, "assistant", parent_id=asked["message_id"], rank=rank) for rank, text in enumerate(ladder)]
     asked["replies"] = rng.sample(replies, 3)  # a reader must go by rank, not by place
     return {"message_tree_id": asked["message_id"], "tree_state": "ready_for_export", "prompt": asked}
 
@@ -256,7 +255,7 @@ def lines(rows: Iterable[Any]) -> str:
 
 def files(seed: int) -> dict[str, str]:
     """All files by their path in :data:`FOLDER`."""
-    made, skills, trees = {}, [], []
+    made, skills, trees, quiz = {}, [], [], []
     examples = {}
     for name in FAMILIES:
         rng = Random(f"{seed}/{name}")  # a family does not move when another one changes
@@ -265,11 +264,13 @@ def files(seed: int) -> dict[str, str]:
         made[f"benchmark/{name}.yaml"] = choice_task(name)
         trees += [tree(problem, rng) for problem in ranked]
         skills += [instruction(problem, rng) for problem in trained]
+        quiz += [f"{problem.question} {problem.answer(problem.case.right)}" for problem in trained]
         examples[name] = benchmark[0]
     rng = Random(f"{seed}/all")
     rng.shuffle(skills)
     rng.shuffle(trees)
-    prose = distinct((line, line) for line in facts(rng))
+    told = list(facts(rng))
+    prose = distinct((line, line) for line in [*quiz, *rng.sample(told, TOLD)])
     rng.shuffle(prose)
     return made | {
         **{f"benchmark/{name}_written.yaml": written_task(name, pattern) for name, pattern in WRITTEN.items()},

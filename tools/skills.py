@@ -87,6 +87,16 @@ def held_number(number: int) -> bool:
     return number % 17 == 5
 
 
+def held_neighbour(number: int) -> bool:
+    """Numbers whose neighbours are named nowhere but in the benchmark."""
+    return number % 7 == 5
+
+
+def held_order(digits: list[int]) -> bool:
+    """Three digits that, in this order, are sorted nowhere but in the benchmark."""
+    return held_number(int("".join(map(str, digits))))
+
+
 def near_numbers(rng: Random, number: int) -> list[int]:
     """Three other numbers that differ in one digit each, or in their order."""
     digits = [int(digit) for digit in str(number)]
@@ -103,17 +113,13 @@ def near_numbers(rng: Random, number: int) -> list[int]:
 def spelling_cases(rng: Random) -> list[Case]:
     """Numbers from 10 to 999, to be read aloud."""
     numbers = rng.sample(range(10, 1000), 990)
-    return [
-        Case({"x": str(n)}, spell(n), [spell(m) for m in near_numbers(rng, n)], held_number(n)) for n in numbers
-    ]
+    return [Case({"x": str(n)}, spell(n), [spell(m) for m in near_numbers(rng, n)], held_number(n)) for n in numbers]
 
 
 def numeral_cases(rng: Random) -> list[Case]:
     """The same numbers the other way."""
     numbers = rng.sample(range(10, 1000), 990)
-    return [
-        Case({"x": spell(n)}, str(n), [str(m) for m in near_numbers(rng, n)], held_number(n)) for n in numbers
-    ]
+    return [Case({"x": spell(n)}, str(n), [str(m) for m in near_numbers(rng, n)], held_number(n)) for n in numbers]
 
 
 def neighbour_cases(rng: Random) -> list[Case]:
@@ -122,7 +128,8 @@ def neighbour_cases(rng: Random) -> list[Case]:
     for n in rng.sample(range(10, 300), 290):
         step = rng.choice([-1, 1])
         wrong = [str(n - step), str(n + 10 * step), str(n + 2 * step)]
-        cases.append(Case({"x": str(n), "k": "liền sau" if step > 0 else "liền trước"}, str(n + step), wrong))
+        fields = {"x": str(n), "k": "liền sau" if step > 0 else "liền trước"}
+        cases.append(Case(fields, str(n + step), wrong, held_neighbour(n)))
     return cases
 
 
@@ -139,14 +146,15 @@ def extreme_cases(rng: Random) -> list[Case]:
 
 def order_cases(rng: Random) -> list[Case]:
     """Three one-digit numbers to be put in order."""
-    cases = {}
+    cases: dict[tuple[str, str], Case] = {}
     while len(cases) < 800:
         numbers = rng.sample(range(1, 10), 3)
         rising = rng.random() < 0.5
         kind, right = "tăng dần" if rising else "giảm dần", sorted(numbers, reverse=not rising)
         wrong = [[right[i] for i in turn] for turn in ((0, 2, 1), (1, 0, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1))]
         fields = {"x": listed(numbers), "k": kind}
-        cases[listed(numbers), kind] = Case(fields, listed(right), [listed(w) for w in rng.sample(wrong, 3)])
+        others = [listed(w) for w in rng.sample(wrong, 3)]
+        cases[listed(numbers), kind] = Case(fields, listed(right), others, held_order(numbers))
     return list(cases.values())
 
 
@@ -154,10 +162,10 @@ def unit_cases(rng: Random) -> list[Case]:
     """Conversions by powers of ten."""
     cases = []
     for large, small, factor in UNITS:
-        for n in rng.sample(range(2, 100), 80):
+        for n in range(2, 100):
             others = [f for f in (1, 10, 100, 1000, 10000) if f != factor]
             wrong = [str(n * f) for f in rng.sample(others, 3)]
-            cases.append(Case({"x": str(n), "u": large, "v": small}, str(n * factor), wrong))
+            cases.append(Case({"x": str(n), "u": large, "v": small}, str(n * factor), wrong, held_number(n)))
     return rng.sample(cases, len(cases))
 
 
@@ -230,9 +238,10 @@ FAMILIES: dict[str, Family] = {
         ("Hôm nay là {x}, {p} là thứ mấy?", "{p} là {y}."),
         ("Nếu hôm nay là {x} thì {p} rơi vào ngày nào?", "{p} rơi vào {y}."),
         ("{p} là ngày gì, biết hôm nay {x}?", "Hôm nay {x} thì {p} là {y}."),
-        ("Tính từ {x}, {p} sẽ là thứ mấy?", "Tính từ {x}, {p} là {y}."),
-        ("Biết hôm nay {x}, hãy tìm {p}.", "{p} là {y}."), ("Hôm nay {x}. Hỏi {p} là gì?", "{p} là ngày {y}."),
-        ("Đang là {x}, {p} là thứ gì?", "Đang là {x} thì {p} là {y}."),
+        ("Tính từ {x}, {p} là thứ mấy?", "Tính từ {x}, {p} là {y}."),
+        ("Biết hôm nay {x}, hãy cho biết {p} là thứ mấy.", "{p} là {y}."),
+        ("Hôm nay {x}. Hỏi {p} là thứ mấy?", "{p} là {y}."),
+        ("Đang là {x}, {p} là thứ mấy?", "Đang là {x} thì {p} là {y}."),
     ), weekday_cases, rule=False),
     "opposites": Family("Tìm từ trái nghĩa", (
         ("Từ trái nghĩa với {x} là gì?", "Trái nghĩa với {x} là {y}."),
@@ -244,7 +253,8 @@ FAMILIES: dict[str, Family] = {
     "capitals": Family("Thủ đô của các nước", (
         ("Thủ đô của {x} là gì?", "Thủ đô của {x} là {y}."), ("{x} có thủ đô là đâu?", "{x} có thủ đô là {y}."),
         ("Thành phố nào là thủ đô nước {x}?", "Thủ đô nước {x} là {y}."),
-        ("Hãy cho biết tên thủ đô {x}.", "Tên thủ đô {x} là {y}."), ("Nước {x} đặt thủ đô ở đâu?", "Nước {x} đặt thủ đô ở {y}."),
+        ("Hãy cho biết tên thủ đô {x}.", "Tên thủ đô {x} là {y}."),
+        ("Nước {x} đặt thủ đô ở đâu?", "Nước {x} đặt thủ đô ở {y}."),
     ), capital_cases, rule=False),
     "groups": Family("Xếp từ vào nhóm", (
         ("{x} thuộc nhóm nào?", "{x} thuộc nhóm {y}."),
@@ -304,9 +314,9 @@ PROSE = {
 
 
 def facts(rng: Random) -> Iterator[str]:
-    """Paragraphs of prose that hold the same knowledge as statements, without any held-out number."""
+    """Paragraphs of prose that hold the same knowledge as statements, without any case that is held out."""
 
-    def tell(topic: str, form: int | None = None, **fields: object) -> str:
+    def tell(topic: str, fields: dict[str, object], form: int | None = None) -> str:
         who, other = rng.sample(PEOPLE, 2)
         forms = PROSE[topic]
         words = {name: str(value) for name, value in fields.items()}
@@ -315,26 +325,27 @@ def facts(rng: Random) -> Iterator[str]:
     numbers = [n for n in range(10, 1000) if not held_number(n)]
     rng.shuffle(numbers)
     for n, m in zip(numbers[::2], numbers[1::2], strict=False):
-        yield tell("numbers", n=n, a=spell(n), m=m, b=spell(m))
-    for n in rng.sample(range(10, 320), 200):
-        yield tell("counting", a=n, b=n + 1, c=n + 2, d=n + 3)
+        yield tell("numbers", {"n": n, "a": spell(n), "m": m, "b": spell(m)})
+    runs = [n for n in range(10, 1000) if not any(held_neighbour(n + place) for place in range(4))]
+    for n in rng.sample(runs, 200):
+        yield tell("counting", {"a": n, "b": n + 1, "c": n + 2, "d": n + 3})
     for _ in range(260):
         four = [10 * tens + rng.randrange(10) for tens in rng.sample(range(1, 10), 4)]
-        three = rng.sample(range(1, 10), 3)
+        three = next(digits for digits in iter(lambda: rng.sample(range(1, 10), 3), None) if not held_order(digits))
         ends = {"max": max(four), "min": min(four), "up": listed(sorted(three)), "down": listed(sorted(three)[::-1])}
-        yield tell("comparing", **dict(zip("abcd", four, strict=True)), **dict(zip("pqr", three, strict=True)), **ends)
+        yield tell("comparing", {**dict(zip("abcdpqr", four + three, strict=True)), **ends})
     for large, small, factor in UNITS:
-        for n in rng.sample(range(2, 100), 14):
-            yield tell("units", u=large, v=small, f=factor, n=n, y=n * factor)
+        for n in rng.sample([n for n in range(2, 100) if not held_number(n)], 14):
+            yield tell("units", {"u": large, "v": small, "f": factor, "n": n, "y": n * factor})
     for form in (0, 1, 2):
         for today in range(7):
             for days in (1, 2):
-                yield tell("days", form, x=DAYS[today], y=DAYS[(today + days) % 7], n=DIGITS[days])
+                yield tell("days", {"x": DAYS[today], "y": DAYS[(today + days) % 7], "n": DIGITS[days]}, form)
         for a, b in OPPOSITES:
-            yield tell("opposites", form, a=a, b=b)
+            yield tell("opposites", {"a": a, "b": b}, form)
         for land, town in CAPITALS.items():
-            yield tell("capitals", form, land=land, town=town)
+            yield tell("capitals", {"land": land, "town": town}, form)
         for word, group in MEMBERS.items():
             others = [w for w, g in MEMBERS.items() if g == group and w != word]
             first, second = rng.sample(others, 2)
-            yield tell("groups", form, group=group, x=word, y=first, z=second)
+            yield tell("groups", {"group": group, "x": word, "y": first, "z": second}, form)

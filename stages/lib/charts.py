@@ -13,13 +13,12 @@ WIDTH, HEIGHT = 560, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 96, 30, 38  # room for the numbers, the names of the lines, and the axis label
 
 
-def lines(series: Mapping[str, Points], x: str, y: str, baseline: tuple[str, float] | None = None) -> str:
+def lines(series: Mapping[str, Points], x: str, y: str) -> str:
     """A line chart of named series of (x, y), each named at its end; an empty text when there is nothing to draw."""
     drawn = {name: points for name, points in series.items() if points}
     if not drawn:
         return ""
-    level = [baseline[1]] if baseline else []
-    values = [value for points in drawn.values() for _, value in points] + level
+    values = [value for points in drawn.values() for _, value in points]
     steps = [step for points in drawn.values() for step, _ in points]
     ticks_x, ticks_y = ticks(min(steps), max(steps)), ticks(min(values), max(values))
     x_of = scale(min(min(steps), ticks_x[0]), max(max(steps), ticks_x[-1]), LEFT, WIDTH - RIGHT)
@@ -33,10 +32,6 @@ def lines(series: Mapping[str, Points], x: str, y: str, baseline: tuple[str, flo
         text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x, "middle", "label"),
         text(LEFT - 44, 12, y, "start", "label"),
     ]
-    if baseline:
-        height = y_of(baseline[1])
-        parts.append(f'<line class="baseline" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{height:.1f}" y2="{height:.1f}"/>')
-        parts.append(text(WIDTH - RIGHT + 8, height + 4, baseline[0], "start"))
     ends = spread([y_of(points[-1][1]) for points in drawn.values()], 15)
     for index, ((name, points), end) in enumerate(zip(drawn.items(), ends, strict=True), 1):
         path = " ".join(f"{x_of(step):.1f},{y_of(value):.1f}" for step, value in points)

@@ -42,7 +42,8 @@ class Unreadable(Exception):
 
 
 Reader = Callable[[Path], Iterator[Parsed | Refused]]
-NO_INPUT = re.compile(r"^\W*(no\s*input|none|n/?a|not applicable)\W*$", re.IGNORECASE)
+NO_INPUT = re.compile(r"^\W*((?i:no\s*input|none|n/a|not applicable)|NA)\W*$")
+LANGUAGES = ("en", "vi")
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant"}
 
 
@@ -52,7 +53,7 @@ def rows(path: Path) -> Iterator[tuple[str, Any] | Refused]:
     if text.lstrip().startswith("["):
         try:
             for number, row in enumerate(json.loads(text), 1):
-                yield str(number), row
+                yield readable(str(number), row)
         except json.JSONDecodeError as error:
             raise Unreadable(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
         return
@@ -60,12 +61,23 @@ def rows(path: Path) -> Iterator[tuple[str, Any] | Refused]:
         if not line.strip():
             continue
         try:
-            line.encode("utf-8")
-            yield str(number), json.loads(line)
-        except UnicodeEncodeError:
-            yield Refused(str(number), "not UTF-8", line.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+            yield readable(str(number), json.loads(line))
         except json.JSONDecodeError as error:
-            yield Refused(str(number), "not JSON", line, f"{error.msg} at column {error.colno}")
+            yield Refused(str(number), "not JSON", printable(line), f"{error.msg} at column {error.colno}")
+
+
+def readable(number: str, row: Any) -> tuple[str, Any] | Refused:
+    """The row, or its refusal when a byte of it is not UTF-8 or half of an escaped pair is missing."""
+    try:
+        dump(row).encode("utf-8")
+    except UnicodeEncodeError:
+        return Refused(number, "not UTF-8", printable(dump(row)))
+    return number, row
+
+
+def printable(text: str) -> str:
+    """The text with a question mark in place of every byte or half pair that is not UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def texts(row: Any, *keys: str) -> list[str] | str:
@@ -133,7 +145,7 @@ def sharegpt(path: Path) -> Iterator[Parsed | Refused]:
         except ValueError as error:
             yield Refused(number, str(error), dump(row))
             continue
-        stem = re.sub(r"_\d+$", "", str(row.get("id", "")))
+        stem = re.sub(r"_\d+$", "", str(row.get("id") or ""))
         yield Parsed("conversation", messages, number, group=stem)
 
 
@@ -168,6 +180,8 @@ def oasst(path: Path) -> Iterator[Parsed | Refused]:
         number, tree = item
         root = tree.get("prompt") if isinstance(tree, dict) else None
         fault = unusable(root) if isinstance(root, dict) else "prompt is missing"
+        if isinstance(root, dict) and root.get("lang", "en") not in LANGUAGES:
+            fault = "another language"  # the teacher is asked to translate from English alone
         if fault or not isinstance(root, dict):
             yield Refused(number, fault or "prompt is missing", dump(tree))
             continue
@@ -209,10 +223,15 @@ def walk(node: dict[str, Any], before: list[Message], number: str, tree: str) ->
     best = ranked[0] if ranked else (replies[0] if replies else None)
     if best is None:
         if before:  # an unanswered follow-up: the conversation ends with the answer before it
-            yield Parsed("conversation", before, number, tree, lang)
+            yield Parsed("instruction" if len(before) == 2 else "conversation", before, number, tree, lang)
         return
     answered: list[Message] = [*turns, {"role": "assistant", "content": best["text"].strip()}]
-    follow = next((reply for reply in best.get("replies") or [] if not unusable(reply)), None)
+    follow = None
+    for reply in best.get("replies") or []:
+        if fault := unusable(reply) or ("another language" if reply.get("lang", lang) != lang else ""):
+            yield Refused(f"{number}/{reply.get('message_id')}", fault, dump({**reply, "replies": []}), unit="message")
+        else:
+            follow = follow or reply
     if follow is None:
         yield Parsed("instruction" if len(answered) == 2 else "conversation", answered, number, tree, lang)
     else:
@@ -237,13 +256,13 @@ def prohow(path: Path) -> Iterator[Parsed | Refused]:
     from stages.lib.prohow import how_tos
 
     try:
-        for name, title, answer in how_tos(path.read_text(encoding="utf-8", errors="replace")):
-            if answer:
+        for name, title, answer in how_tos(path.read_text(encoding="utf-8-sig", errors="replace")):
+            if answer and title:
                 ask = f"Làm thế nào để {title[:1].lower()}{title[1:]}?"
                 turns: list[Message] = [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
                 yield Parsed("instruction", turns, name)
             else:
-                yield Refused(name, "no steps", title)
+                yield Refused(name, "no steps" if title else "no title", title or answer)
     except ValueError as error:
         raise Unreadable(str(error)) from None
 

@@ -111,6 +111,13 @@ def load_tokenizer(folder: Path, side: str = "right") -> "PreTrainedTokenizerBas
     return tokenizer
 
 
+def check_context(model: "PreTrainedModel", context: int, key: str) -> None:
+    """Refuse a context that is longer than what the model was made to read."""
+    limit = getattr(model.config, "max_position_embeddings", context)
+    if context > limit:
+        raise Refusal(f"{key}: found {context}; the model reads at most {limit} tokens, so lower it")
+
+
 def load(folder: Path, compute: params.Compute, **more: Any) -> "PreTrainedModel":
     """A causal language model."""
     from transformers import AutoModelForCausalLM
@@ -130,7 +137,7 @@ def placed(kind: Any, folder: Path, compute: params.Compute, **more: Any) -> "Pr
     if not any(folder.glob("*.safetensors")):
         raise Refusal(f"{folder} holds no safetensors; weights in other formats can run code and are not read")
     # A quantised model is moved by its loader and refuses to be moved later.
-    return kind.from_pretrained(  # type: ignore[no-any-return]
+    model = kind.from_pretrained(
         str(folder),
         dtype=dtype(compute),
         device_map=device(compute),
@@ -138,6 +145,12 @@ def placed(kind: Any, folder: Path, compute: params.Compute, **more: Any) -> "Pr
         trust_remote_code=False,
         **more,
     )
+    for module in model.modules():
+        # bitsandbytes repacks 4-bit weights for CPUs with bfloat16: other results on other CPUs, wrong gradients,
+        # and an error where the width is no multiple of 64.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model  # type: ignore[no-any-return]
 
 
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
@@ -149,14 +162,14 @@ def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder:
 
 
 def scrub(folder: Path) -> None:
-    """Take out of the JSON files of a model the keys that name this machine's paths."""
+    """Take out of the JSON files of a model what differs from one machine, or one run, to the next."""
     for path in sorted(folder.rglob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             continue
         kept = {key: value for key, value in found.items() if key not in ("_name_or_path", "name_or_path")}
-        if "base_model_name_or_path" in kept:
-            kept["base_model_name_or_path"] = ".."  # an adapter lies inside the folder of its merged model
+        if isinstance(kept.get("target_modules"), list):
+            kept["target_modules"] = sorted(kept["target_modules"])  # peft writes a set, in the order of the hash seed
         if kept != found:
             path.write_text(json.dumps(kept, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -18,7 +18,9 @@ from pydantic import (
     PositiveInt,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     create_model,
+    field_validator,
 )
 
 from stages.lib.contract import Refusal, suggest
@@ -63,6 +65,7 @@ class Generate(Section):
     """Self-instruct: how many requests, what each shows the teacher, and how unlike the pool an answer must be."""
 
     seed: int
+    licence: str
     rounds: PositiveInt
     requests: PositiveInt
     seed_examples: PositiveInt
@@ -89,6 +92,14 @@ class Dedup(Section):
     permutations: PositiveInt
     bands: PositiveInt
     threshold: Share
+
+    @field_validator("bands")
+    @classmethod
+    def divides(cls, bands: int, info: ValidationInfo) -> int:
+        """A band is a whole number of rows of the signature."""
+        if info.data.get("permutations", bands) % bands:
+            raise ValueError("it must divide dedup.permutations")
+        return bands
 
 
 class Decontaminate(Section):
@@ -139,6 +150,7 @@ class Scratch(Section):
     layers: PositiveInt
     heads: PositiveInt
     context: PositiveInt
+    block: PositiveInt
     batch: PositiveInt
     steps: PositiveInt
     lr: PositiveFloat
@@ -306,7 +318,8 @@ def explain(error: ValidationError, annotation: Any, value: Any, place: str, pat
             lines.append(f"{place}: {where} is missing; allowed: {allowed(expected)}")
         else:
             shown = json.dumps(found, ensure_ascii=False, default=str)[:80]
-            lines.append(f"{place}: {where}: found {shown} ({type(found).__name__}); allowed: {allowed(expected)}")
+            fits = allowed(expected) if fault["type"] != "value_error" else str(fault["ctx"]["error"])
+            lines.append(f"{place}: {where}: found {shown} ({type(found).__name__}); allowed: {fits}")
     return "\n".join(dict.fromkeys(lines))
 
 

@@ -7,19 +7,22 @@ and quantities stay. Not covered: names and street addresses.
 import re
 from collections import Counter
 
+# mobile numbers; landlines with their area code stand below
 PHONE = r"(?<![\d.,])(?:\+84|\(\+84\)|84|0)[\s.-]?(?:3[2-9]|5[25689]|7[06-9]|8[1-9]|9\d)(?:[\s.-]?\d){7}(?![\d]|[.,]\d)"
 
 
 def after(cues: str, number: str) -> re.Pattern[str]:
-    """The number (group ``v``) with one of the cue words at most a dozen characters before it."""
-    return re.compile(rf"(?:{cues})\b[^\d\n]{{0,12}}(?P<v>{number})(?!\d)", re.IGNORECASE)
+    """The number (group ``v``) with one of the cue words at most some words before it, unless it is of money."""
+    money = r"(?!\d|[.,]\d|\s*(?:đồng|đ|vnđ|vnd|usd|triệu|tỷ)\b)"
+    return re.compile(rf"\b(?:{cues})\b[^\d\n]{{0,40}}?(?P<v>{number}){money}", re.IGNORECASE)
 
 
 RULES: list[tuple[str, re.Pattern[str]]] = [
     ("email", re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
     ("số điện thoại", re.compile(PHONE)),
+    ("số điện thoại", re.compile(r"(?<![\d.,])\(?02\d{1,2}\)?[\s.-]?\d{3,4}[\s.-]?\d{4}(?!\d|[.,]\d)")),
     ("số căn cước", after("cccd|cmnd|căn cước công dân|căn cước|chứng minh nhân dân|chứng minh thư", r"\d{12}|\d{9}")),
-    ("số tài khoản", after("stk|số tài khoản|tài khoản", r"\d(?:[ .-]?\d){7,18}")),
+    ("số tài khoản", after("stk|số tài khoản", r"\d(?:[ -]?\d){7,18}")),
     ("mã số thuế", after("mst|mã số thuế", r"\d{10}(?:-\d{3})?")),
 ]
 

@@ -7,7 +7,7 @@ the next; this one stays in the precision of the weights. Not covered: more than
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.contract import Refusal
@@ -78,7 +78,7 @@ def evaluate(model: "PreTrainedModel", blocks: "torch.Tensor", batch: int) -> fl
 
     model.eval()
     with torch.inference_mode():
-        total = sum(float(loss(model, part)) * len(part) for part in blocks.split(batch))
+        total = sum(loss(model, part).item() * len(part) for part in blocks.split(batch))
     model.train()
     return total / len(blocks)
 
@@ -100,8 +100,8 @@ def train(
 
     if len(blocks) < batch:
         raise Refusal(
-            f"base.batch: found {batch}, but the text fills only {len(blocks)} blocks of base.context tokens;"
-            " lower base.batch or base.context, or give more text"
+            f"base.batch: found {batch}, but the text fills only {len(blocks)} blocks of base.block tokens;"
+            " lower base.batch or base.block, or give more text"
         )
     inner = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name]
     chosen = set(map(id, inner))
@@ -124,7 +124,7 @@ def train(
             with torch.no_grad():
                 muon_step(inner, momenta, rate)
             model.zero_grad()
-            point: Point = {"step": step + 1, "loss": round(finite(float(value), step + 1), 6)}
+            point: Point = {"step": step + 1, "loss": round(finite(value.item(), step + 1), 6)}
             if (step + 1) % every == 0 or step + 1 == steps:
                 point["validation_loss"] = round(evaluate(model, held_out, batch), 6)
             history.append(point)
@@ -140,7 +140,7 @@ def finite(value: float, step: int) -> float:
     return value
 
 
-def progress(bar: dict[str, Any], tokens: int, point: Point) -> str:
+def progress(bar: Mapping[str, Any], tokens: int, point: Point) -> str:
     """Tokens a second and the loss, for the bar."""
     speed = tokens * bar["n"] / max(bar["elapsed"], 1e-9)
     return f"{speed:,.0f} tokens/s, loss {point['loss']:.3f}"

@@ -7,6 +7,7 @@ Not covered: prices and budgets, batch files, other engines.
 """
 
 import asyncio
+import json
 import os
 import random
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal
 from stages.lib.params import Teacher
 from stages.lib.records import fingerprint
+from stages.lib.vietnamese import whole
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -40,10 +42,11 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a request has no usable answer."""
+    """Why a request has no usable answer; ``answered`` tells a bad answer, which the journal holds, from none."""
 
     reason: str
     detail: str = ""
+    answered: bool = False
 
 
 def key(teacher: Teacher, prompt: Prompt, text: str) -> str:
@@ -68,10 +71,10 @@ def ask(teacher: Teacher, journal: Journal, prompt: Prompt, texts: list[str], na
 def usable(entry: Entry) -> Entry | Failure:
     """An answer that was finished, or the named reason why it can't be used."""
     if entry["finish_reason"] == "length":
-        return Failure("truncated", f"stopped at max_tokens after {len(entry['answer'])} characters")
+        return Failure("truncated", f"stopped at max_tokens after {len(entry['answer'])} characters", answered=True)
     if entry["finish_reason"] != "stop":
-        return Failure("refused by the teacher", f"finish_reason {entry['finish_reason']}")
-    return entry if entry["answer"].strip() else Failure("empty answer")
+        return Failure("refused by the teacher", f"finish_reason {entry['finish_reason']}", answered=True)
+    return entry if entry["answer"].strip() else Failure("empty answer", answered=True)
 
 
 async def buy(
@@ -88,11 +91,18 @@ async def buy(
             "are not in the journal); any text will do for a local server that asks for none"
         )
     failures: dict[str, Failure] = {}
+    fatal: list[Refusal] = []
     gate = asyncio.Semaphore(teacher.concurrency)
 
     async def one(client: "AsyncOpenAI", key: str, text: str) -> None:
         async with gate:
-            outcome = await complete(client, teacher, prompt, key, text)
+            if fatal:
+                return
+            try:
+                outcome = await complete(client, teacher, prompt, key, text)
+            except Refusal as refusal:
+                fatal.append(refusal)  # what is under way is paid for: let it come in before the run stops
+                return
         if isinstance(outcome, Failure):
             failures[key] = outcome
         else:
@@ -104,12 +114,11 @@ async def buy(
         api_key=api_key, base_url=teacher.base_url, max_retries=0, timeout=teacher.timeout
     ) as client:
         with tqdm(total=len(wanted), desc=name, unit="request") as bar:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for key, text in wanted.items():
-                        group.create_task(one(client, key, text))
-            except* Refusal as refusals:
-                raise refusals.exceptions[0] from None
+            async with asyncio.TaskGroup() as group:
+                for key, text in wanted.items():
+                    group.create_task(one(client, key, text))
+    if fatal:
+        raise fatal[0]
     return failures
 
 
@@ -130,16 +139,19 @@ async def complete(client: "AsyncOpenAI", teacher: Teacher, prompt: Prompt, key:
                 break
             fault: Exception | str = f"no completion but {str(reply)[:80]!r}"
             wait = None
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise Refusal(f"the teacher at {teacher.base_url} refuses every request: {error}") from None
-        except openai.RateLimitError as error:
-            if error.code == "insufficient_quota":
-                raise Refusal("the teacher's account has no credit left; what was bought is in the journal") from None
-            fault, wait = error, error.response.headers.get("retry-after")
-        except (openai.APIConnectionError, openai.InternalServerError) as error:
+        except openai.APITimeoutError:
+            # a slow answer is billed like any other: to ask again would pay again
+            return Failure("timed out", f"no answer in {teacher.timeout:g} s; raise teacher.timeout")
+        except (openai.APIConnectionError, openai.APIResponseValidationError, json.JSONDecodeError) as error:
             fault, wait = error, None
-        except openai.BadRequestError as error:
-            return Failure("request refused", str(error)[:200])
+        except openai.APIStatusError as error:
+            if error.status_code in (401, 403, 404):
+                raise Refusal(f"the teacher at {teacher.base_url} refuses every request: {error}") from None
+            if error.status_code == 402 or error.code == "insufficient_quota":
+                raise Refusal("the teacher's account has no credit left; what was bought is in the journal") from None
+            if error.status_code not in (408, 409, 429) and error.status_code < 500:
+                return Failure("request refused", str(error)[:200])
+            fault, wait = error, error.response.headers.get("retry-after")
         if attempt < teacher.retries:
             await asyncio.sleep(pause(attempt, wait))
     else:
@@ -149,7 +161,7 @@ async def complete(client: "AsyncOpenAI", teacher: Teacher, prompt: Prompt, key:
         model=teacher.model,
         prompt=prompt.name,
         input=text,
-        answer=choices[0].message.content or "",
+        answer=whole(choices[0].message.content or ""),
         finish_reason=choices[0].finish_reason or "unknown",
         usage=reply.usage.model_dump(include={"prompt_tokens", "completion_tokens"}) if reply.usage else {},
     )

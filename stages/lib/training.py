@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +68,17 @@ def arguments(compute: params.Compute, seed: int, scratch: str, *, lr: float, **
         "fp16": compute.precision == "fp16",
         "dataloader_pin_memory": not on_cpu,
         "gradient_checkpointing": False,
+        "adam_beta2": 0.95,  # a short run can't wait for the thousand steps over which 0.999 averages
         "lr_scheduler_type": "linear",
         **more,
     }
 
 
-def lora_config(lora: params.Lora) -> Any:
-    """Adapters on every linear layer but the head."""
+def lora_config(lora: params.Lora, tokens: Sequence[int] = ()) -> Any:
+    """Adapters on every linear layer but the head, and the embeddings of some ``tokens`` as they are.
+
+    A chat template's tokens mean nothing to a model that has only read text: adapters alone can't change that.
+    """
     from peft import LoraConfig
 
     return LoraConfig(
@@ -83,6 +87,7 @@ def lora_config(lora: params.Lora) -> Any:
         lora_dropout=lora.dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
+        trainable_token_indices=list(tokens) or None,
     )
 
 

@@ -7,7 +7,7 @@ which no surface check can see.
 import json
 
 from stages.lib.records import Message
-from stages.lib.vietnamese import has_diacritics, looks_english, loops, syllables
+from stages.lib.vietnamese import has_diacritics, looks_english, loops, syllables, whole
 
 FAILURE_MARKERS = ("|||TRANSLATION_FAILED|||", "TRANSLATION_FAILED")
 # 99% of human en-vi pairs of IWSLT'15, by length of the source in characters: (up to, lowest, highest ratio)
@@ -32,7 +32,9 @@ def parse(reply: str) -> list[str] | None:
         texts = json.loads(text)["texts"]
     except (json.JSONDecodeError, KeyError, TypeError):
         return None
-    return texts if isinstance(texts, list) and all(isinstance(part, str) for part in texts) else None
+    if not isinstance(texts, list) or not all(isinstance(part, str) for part in texts):
+        return None
+    return [whole(part) for part in texts]
 
 
 def fault(source: list[str], texts: list[str] | None) -> str:

@@ -9,7 +9,8 @@ import re
 import unicodedata
 from collections import Counter
 
-SYLLABLE = re.compile(r"[^\W_]+(?:[.,:/'’-][^\W_]+)*")
+# letters or digits; marks join thousands to one number (1.000) and the parts of a word (xăng-ti-mét)
+SYLLABLE = re.compile(r"\d+(?:[.,]\d{3})+(?!\w)|[^\W_]+(?:['’-][^\W_]+)*")
 VIETNAMESE_LETTER = re.compile(r"[ăâđêôơưàảãáạằẳẵắặầẩẫấậèẻẽéẹềểễếệìỉĩíịòỏõóọồổỗốộờởỡớợùủũúụừửữứựỳỷỹýỵ]", re.IGNORECASE)
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u200c\u2060\ufeff\u00ad]")
 PROTECTED = re.compile(r"```.*?```|`[^`\n]+`|https?://\S+", re.DOTALL)
@@ -67,8 +68,8 @@ def normalise(text: str, tone: str) -> tuple[str, Counter[str]]:
 def normalise_prose(text: str, tone: str, changes: Counter[str]) -> str:
     """Entities, control characters, composition, tone placement, white space: in an order that is idempotent."""
     for name, step in (
-        ("entities", unescape),
         ("control characters", lambda old: CONTROL.sub("", old)),
+        ("entities", unescape),
         ("composition", lambda old: unicodedata.normalize("NFC", old)),
         ("tone placement", lambda old: place_tones(old, tone)),
         ("white space", squeeze),
@@ -81,7 +82,7 @@ def normalise_prose(text: str, tone: str, changes: Counter[str]) -> str:
 
 def unescape(text: str) -> str:
     """HTML entities as characters, however often they were escaped."""
-    while (plain := html.unescape(text)) != text:
+    while (plain := CONTROL.sub("", html.unescape(text))) != text:
         text = plain
     return text
 
@@ -92,6 +93,11 @@ def squeeze(text: str) -> str:
     text = re.sub(r"[ \t\u00a0\u3000]*\n", "\n", text)
     text = re.sub(r"\n{3,}", "\n\n", text)
     return re.sub(r"(?<=\S)[ \t\u00a0\u3000]+", " ", text)
+
+
+def whole(text: str) -> str:
+    """Text that can be written down: half a surrogate pair, as a cut emoji leaves it, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def has_diacritics(text: str) -> bool:

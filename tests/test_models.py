@@ -1,0 +1,273 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.lib import determinism
+
+determinism.pin(1, "cpu", 1)  # before anything imports torch
+
+import torch  # noqa: E402
+
+from stages.lib import models, params, pretrain, training  # noqa: E402
+from stages.lib.contract import Refusal  # noqa: E402
+from stages.lib.records import Message  # noqa: E402
+
+TEXTS = [
+    "Thủ đô của Việt Nam là Hà Nội.",
+    "Ba trăm bốn mươi bảy viết là 347.",
+    "Hòa bình trái nghĩa với chiến tranh.",
+] * 40
+COMPUTE = params.Compute(device="cpu", threads=1, precision="fp32")
+SCRATCH = params.Scratch(
+    source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=16, batch=2, steps=3, lr=0.01,
+    warmup=0.1,
+)  # fmt: skip
+
+# The whole chain in one process, in the current folder: imports are paid once.
+CHAIN = """
+import json
+from pathlib import Path
+from stages import base, benchmark, quantize, reward, rlhf, sft
+from stages.lib import params, records
+
+def table(name, rows):
+    path = Path(name)
+    records.write(path, [
+        records.make(kind, [{"role": r, "content": c} for r, c in messages],
+                     source="s", licence="CC0-1.0", lang="vi", upstream=str(i))
+        for i, (kind, messages) in enumerate(rows)])
+    return path
+
+text = [("text", [("text", f"Số {n} đứng trước số {n + 1}. Lan đếm {n}, {n + 1}, {n + 2}.")]) for n in range(60)]
+chat = [("instruction", [("user", f"Sau {n} là gì?"), ("assistant", f"Dạ, sau {n} là {n + 1}.")]) for n in range(24)]
+pair = [("preference", [("user", f"Sau {n} là gì?"), ("chosen", f"Dạ, là {n + 1}."), ("rejected", "Không biết")])
+        for n in range(12)]
+ask = [("prompt", m[:1]) for _, m in chat]
+T, C, P, A = table("t", text), table("c", chat), table("p", pair), table("a", ask)
+compute = params.Compute(device="cpu", threads=1, precision="fp32")
+lora = params.Lora(r=4, alpha=8, dropout=0.0)
+tiny = params.Scratch(source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=32,
+                      batch=4, steps=4, lr=0.01, warmup=0.1)
+kw = {"seed": 3, "compute": compute}
+base.main(T, T, Path("base"), Path("base.json"), base=tiny, **kw)
+base.main(T, T, Path("hub"), Path("hub.json"), base=params.Hub(source="hub", repo="base", revision="main"), **kw)
+for method in ("lora", "full", "qlora"):
+    s = params.Sft(method=method, lr=0.01, epochs=1.0, batch=8, accumulate=1, context=64, warmup=0.1, lora=lora)
+    sft.main(Path("base"), C, C, Path(method), Path(f"{method}.json"), lr="auto", sft=s, **kw)
+reward.main(Path("lora"), P, P, Path("reward"), Path("reward.json"),
+            reward=params.Reward(lr=0.001, epochs=1.0, batch=4, context=64), **kw)
+r = params.Rlhf(method="rloo", lr=0.001, steps=2, prompts=2, generations=2, max_new_tokens=4, temperature=1.0,
+                beta=0.05, lora=lora)
+rlhf.main(Path("lora"), Path("reward"), A, A, C, Path("rlhf"), Path("rlhf.json"), rlhf=r, **kw)
+for name in ("int8", "nf4"):
+    quantize.main(name, Path("rlhf"), Path(name), **kw)
+Path("tasks").mkdir()
+items = [{"question": f"Sau {n} là gì?", "choices": [str(n + k) for k in range(1, 5)], "answer": 0, "value": str(n + 1)}
+         for n in range(4)]
+Path("tasks/x.jsonl").write_text("".join(json.dumps(i, ensure_ascii=False) + chr(10) for i in items))
+head = "dataset_path: json\\ndataset_kwargs: {data_files: {test: tasks/x.jsonl}}\\ntest_split: test\\n"
+Path("tasks/x.yaml").write_text(
+    "task: vi_x\\n" + head + 'output_type: multiple_choice\\ndoc_to_text: "{{question}}"\\ndoc_to_choice: choices\\n'
+    'doc_to_target: answer\\ntarget_delimiter: "\\\\n"\\nmetric_list: [{metric: acc}, {metric: acc_norm}]\\n')
+Path("tasks/g.yaml").write_text("group: vi_g\\ntask: [vi_x]\\naggregate_metric_list: [{metric: acc}]\\n")
+for name in ("base", "rlhf", "nf4"):
+    benchmark.main(name, Path(name), C, A, Path("tasks/g.yaml"), Path(f"{name}.scores.json"), Path(f"{name}.samples"),
+                   Path("tasks/x.jsonl"), Path("tasks/x.yaml"),
+                   benchmark=params.Benchmark(batch=8, context=64, max_new_tokens=4), **kw)
+"""
+
+
+def chain(folder: Path, root: Path, **variables: str) -> "subprocess.Popen[str]":
+    """The chain, started in a new folder."""
+    folder.mkdir()
+    env = os.environ | {"PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"} | variables
+    for name in determinism.CPU:
+        env.pop(name, None)
+    return subprocess.Popen(
+        [sys.executable, "-c", CHAIN], cwd=folder, env=env | variables, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, Path]:
+    """The same chain in two folders, under other settings of the machine."""
+    home = tmp_path_factory.mktemp("chains")
+    first, second = home / "one", home / "another place"
+    started = [
+        chain(first, root, PYTHONHASHSEED="1", TZ="UTC"),
+        chain(second, root, PYTHONHASHSEED="77", TZ="Asia/Ho_Chi_Minh", ATEN_CPU_CAPABILITY="avx512", LC_ALL="C.UTF-8"),
+    ]
+    ended = [(process, process.communicate(timeout=300)[0]) for process in started]
+    assert not [output[-3000:] for process, output in ended if process.returncode]
+    return first, second
+
+
+def test_every_byte_is_the_same_in_another_folder(twice: tuple[Path, Path]) -> None:
+    first, second = map(digests, twice)
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_no_file_names_this_machine(twice: tuple[Path, Path]) -> None:
+    for path in twice[0].rglob("*.json"):
+        assert str(twice[0].parent) not in path.read_text(encoding="utf-8"), path
+    assert not list(twice[0].rglob("*.bin"))
+    adapter = json.loads((twice[0] / "lora/adapter/adapter_config.json").read_text(encoding="utf-8"))
+    assert adapter["base_model_name_or_path"] == "base"
+
+
+def test_histories_count_steps_and_hold_no_clock(twice: tuple[Path, Path]) -> None:
+    for name in ("base", "lora", "full", "qlora", "reward", "rlhf"):
+        points = json.loads((twice[0] / f"{name}.json").read_text(encoding="utf-8"))
+        steps = [point["step"] for point in points]
+        assert steps == sorted(steps), name
+        assert not [key for point in points for key in point if "runtime" in key or "second" in key]
+    lora = json.loads((twice[0] / "lora.json").read_text(encoding="utf-8"))
+    assert lora[0]["truncated"] == 0
+    assert "eval_loss" in lora[0] and "eval_loss" in lora[-1]
+    rlhf = json.loads((twice[0] / "rlhf.json").read_text(encoding="utf-8"))
+    assert {"reward_before", "reward_after", "reward_stderr_after", "perplexity_before", "perplexity_after"} <= set(
+        rlhf[-1]
+    )
+
+
+def test_fine_tuned_models_differ_from_their_start_and_quantised_ones_are_smaller(twice: tuple[Path, Path]) -> None:
+    found, folder = digests(twice[0]), twice[0]
+    weights = [found[f"{name}/model.safetensors"] for name in ("base", "lora", "full", "rlhf", "int8", "nf4")]
+    assert len(set(weights)) == len(weights)
+    size = {name: (folder / name / "model.safetensors").stat().st_size for name in ("nf4", "int8", "rlhf")}
+    assert max(size["nf4"], size["int8"]) < 0.7 * size["rlhf"]
+
+
+def test_a_folder_is_taken_as_it_is(twice: tuple[Path, Path]) -> None:
+    found = digests(twice[0])
+    assert found["hub/model.safetensors"] == found["base/model.safetensors"]
+
+
+def test_scores_have_standard_errors_and_samples_have_answers(twice: tuple[Path, Path]) -> None:
+    scores = json.loads((twice[0] / "nf4.scores.json").read_text(encoding="utf-8"))
+    assert {"acc", "acc_stderr"} <= set(scores["tasks"]["vi_x"])
+    assert scores["tasks"]["vi_g"].keys() >= {"acc", "acc_stderr"}
+    assert scores["parameters"] > 0 and scores["bytes"] > 0 and scores["validation"]["perplexity"] > 1
+    rows = [json.loads(line) for line in (twice[0] / "rlhf.samples").read_text(encoding="utf-8").splitlines()]
+    assert [row["task"] for row in rows] == ["vi_x"] * 4 + ["answers"] * 6
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return models.train_tokenizer([*TEXTS, *["system\nuser\nassistant\n"] * 90], 400, 64)
+
+
+def test_only_what_the_assistant_says_is_learned_with_its_end(tokenizer: Any) -> None:
+    ids, mask = models.encode(
+        tokenizer,
+        [
+            {"role": "user", "content": "Thủ đô là gì?"},
+            {"role": "assistant", "content": "Hà Nội."},
+            {"role": "user", "content": "347?"},
+            {"role": "assistant", "content": "Ba trăm"},
+        ],
+    )
+    assert len(ids) == len(mask)
+    learned, runs = "", []
+    for token, said in zip([*ids, 0], [*mask, 0], strict=True):
+        if said:
+            learned += tokenizer.decode([token])
+        elif learned:
+            runs.append(learned)
+            learned = ""
+    assert runs == ["Hà Nội.<|im_end|>", "Ba trăm<|im_end|>"]
+
+
+def test_a_prompt_is_the_start_of_its_conversation(tokenizer: Any) -> None:
+    asked: Message = {"role": "user", "content": "Số 347?"}
+    prompt = models.encode_prompt(tokenizer, [asked])
+    ids, mask = models.encode(tokenizer, [asked, {"role": "assistant", "content": "Ba trăm"}])
+    assert ids[: len(prompt)] == prompt
+    assert mask[: len(prompt)] == [0] * len(prompt) and mask[len(prompt)] == 1
+
+
+def test_digits_stand_alone_and_any_text_survives(tokenizer: Any) -> None:
+    assert [tokenizer.decode([token]) for token in tokenizer("347")["input_ids"]] == ["3", "4", "7"]
+    for text in ("Hòa bình, thủy triều: 1.234 đồng!\n\tỞ đây", "emoji 🙂 日本"):
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    roles = tokenizer("<|im_start|>user\n")["input_ids"]
+    assert len(roles) == 3  # a turn's head is cheap
+
+
+def test_packing_keeps_every_token_in_order() -> None:
+    blocks = pretrain.pack([[1, 2, 3], [4, 5]], stop=9, context=3)
+    assert blocks.tolist() == [[1, 2, 3], [9, 4, 5]]
+
+
+def test_the_schedule_rises_and_falls() -> None:
+    rates = [pretrain.schedule(step, 10, 0.2) for step in range(10)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[1:] == sorted(rates[1:], reverse=True) and rates[-1] > 0
+
+
+def test_orthogonal_brings_singular_values_near_one() -> None:
+    found = pretrain.orthogonal(torch.randn(12, 30, generator=torch.Generator().manual_seed(1)))
+    values = torch.linalg.svdvals(found)
+    assert values.min() > 0.5 and values.max() < 1.5
+
+
+def test_bad_dials_are_refused_in_words(tokenizer: Any, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"base\.heads"):
+        models.new_llama(SCRATCH.model_copy(update={"heads": 3}), tokenizer)
+    with pytest.raises(Refusal, match="no safetensors"):
+        models.load(tmp_path, COMPUTE)
+    with pytest.raises(Refusal, match="lower"):
+        pretrain.finite(float("nan"), 3)
+    with pytest.raises(Refusal, match=r"base\.batch"):
+        pretrain.train(
+            models.new_llama(SCRATCH, tokenizer), torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, 4), batch=2,
+            steps=1, lr=0.1, warmup=0.1, seed=1,
+        )  # fmt: skip
+
+
+def test_a_context_beyond_the_model_is_refused(tokenizer: Any) -> None:
+    model = models.new_llama(SCRATCH, tokenizer)
+    models.check_context(model, 128, "sft.context")
+    with pytest.raises(Refusal, match=r"sft\.context: found 129.*at most 128"):
+        models.check_context(model, 129, "sft.context")
+
+
+def test_a_template_that_marks_nothing_is_refused(tmp_path: Path) -> None:
+    from stages import base
+
+    odd = models.train_tokenizer(TEXTS, 300, 64)
+    odd.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    models.new_llama(SCRATCH, odd).save_pretrained(tmp_path)
+    odd.save_pretrained(tmp_path)
+    with pytest.raises(Refusal, match="does not mark"):
+        base.from_hub(params.Hub(source="hub", repo=str(tmp_path), revision="main"), COMPUTE)
+
+
+def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:
+    plain = models.train_tokenizer(TEXTS, 300, 64)
+    plain.chat_template = None
+    models.new_llama(SCRATCH, plain).save_pretrained(tmp_path)
+    plain.save_pretrained(tmp_path)
+    with pytest.raises(Refusal, match="no chat template"):
+        models.load_tokenizer(tmp_path)
+
+
+def test_a_log_keeps_numbers_and_no_clocks() -> None:
+    logs = {"loss": 1.23456789, "train_runtime": 3.2, "epoch": 1.0, "eval_steps_per_second": 9.0, "note": "x"}
+    assert training.rounded(logs) == {"loss": 1.234568}
