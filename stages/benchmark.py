@@ -7,7 +7,6 @@ has learned none and reads the bare question. Not covered: speed, which no file 
 import json
 import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,8 @@ def main(
         loaded, tokenizer, records.read(validation), batch=benchmark.batch, context=benchmark.context
     )
     found = harness(loaded, tokenizer, tasks, items, seed, benchmark, chat=name != "base")
-    asked = [record["messages"] for record in islice(records.read(prompts), ANSWERS)]
+    held_out = [record["messages"] for record in records.read(prompts)]
+    asked = held_out[:: max(1, -(-len(held_out) // ANSWERS))]  # spread, since prompts stand by source
     said = models.answer(loaded, tokenizer, asked, new_tokens=benchmark.max_new_tokens, batch=benchmark.batch)
     card = {
         "model": name,

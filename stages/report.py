@@ -147,7 +147,7 @@ def tiles(models: dict[str, Any], trained: dict[str, Any], counts: dict[str, Any
         {
             "name": "Reward after rlhf",
             "value": f"{reward['reward_after']:+.2f}",
-            "note": f"sft {reward['reward_before']:+.2f}, on held-out prompts",
+            "note": f"sft {reward['reward_before']:+.2f}; gain {reward['reward_gain']:.2f} ± {reward['reward_gain_stderr']:.2f}",
         },
         {"name": "Records", "value": f"{counts['kept']:,}", "note": f"{counts['dropped']:,} left out"},
     ]

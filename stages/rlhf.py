@@ -8,7 +8,7 @@ their perplexity on held-out conversations tells what the reward has cost. Not c
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.lib import contract, determinism, models, params, perplexity, records, training
@@ -46,8 +46,9 @@ def main(
     scorer = models.load_judge(judge, compute).eval()
     conversations = list(records.read(sft_validation))
 
-    def measured(which: "PreTrainedModel") -> dict[str, float]:
-        return judged(which, scorer, tokenizer, held_out, rlhf) | {
+    def measured(which: "PreTrainedModel") -> tuple[dict[str, float], list[float]]:
+        found, rewards = judged(which, scorer, tokenizer, held_out, rlhf)
+        return found | {
             "perplexity": perplexity.assistant(
                 which,
                 tokenizer,
@@ -55,17 +56,20 @@ def main(
                 batch=rlhf.prompts * rlhf.generations,
                 context=learner.config.max_position_embeddings,
             )["perplexity"]
-        }
+        }, rewards
 
-    before = measured(learner.eval())
+    before, rewards_before = measured(learner.eval())
     learner, points = trained(learner, scorer, tokenizer, asked, compute, seed, rlhf)
-    after = measured(learner.eval())
+    after, rewards_after = measured(learner.eval())
+    gain, error = mean(after - before for before, after in zip(rewards_before, rewards_after, strict=True))
     learner.config.use_cache = True
     models.save(learner, tokenizer, model)
     first = {"step": 0, "prompts": len(asked), "prompts_too_long": too_long}
     summary = {f"{name}_before": value for name, value in before.items()} | {
         f"{name}_after": value for name, value in after.items()
     }
+    # prompt by prompt: how hard the prompts are is the same on both sides
+    summary |= {"reward_gain": round(gain, 6), "reward_gain_stderr": round(error, 6)}
     training.write_history(history, [first | points[0] | {"step": 0}, *points, {"step": rlhf.steps, **summary}])
 
 
@@ -122,8 +126,11 @@ def judged(
     tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[list[Message]],
     rlhf: params.Rlhf,
-) -> dict[str, float]:
-    """Of greedy answers to held-out prompts: mean reward and its standard error, mean length in tokens, share ended."""
+) -> tuple[dict[str, float], list[float]]:
+    """Of greedy answers to held-out prompts: mean reward and its standard error, mean length in tokens, share ended.
+
+    Also each prompt's reward.
+    """
     batch = rlhf.prompts * rlhf.generations
     answers = models.answer(which, tokenizer, prompts, new_tokens=rlhf.max_new_tokens, batch=batch)
     rewards = score(
@@ -135,15 +142,22 @@ def judged(
         ],
         batch,
     )
-    mean = sum(rewards) / len(rewards)
-    spread = math.sqrt(sum((reward - mean) ** 2 for reward in rewards) / max(1, len(rewards) - 1))
+    reward, error = mean(rewards)
     found = {
-        "reward": mean,
-        "reward_stderr": spread / math.sqrt(len(rewards)),
+        "reward": reward,
+        "reward_stderr": error,
         "length": sum(length for _, length, _ in answers) / len(answers),
         "ended": sum(ended for *_, ended in answers) / len(answers),
     }
-    return {name: round(value, 6) for name, value in found.items()}
+    return {name: round(value, 6) for name, value in found.items()}, rewards
+
+
+def mean(values: Iterable[float]) -> tuple[float, float]:
+    """(mean, its standard error)."""
+    found = list(values)
+    center = sum(found) / len(found)
+    variance = sum((value - center) ** 2 for value in found) / max(1, len(found) - 1)
+    return center, math.sqrt(variance / len(found))
 
 
 def score(
