@@ -137,6 +137,7 @@ def tiles(models: dict[str, Any], trained: dict[str, Any], counts: dict[str, Any
     """What one wants to know first."""
     base, sft = models["base"], models["sft"]
     reward = trained["rlhf"]
+    gain = f"{reward['reward_gain']:.2f} ± {reward['reward_gain_stderr']:.2f}"
     return [
         {
             "name": "Accuracy after sft",
@@ -147,7 +148,7 @@ def tiles(models: dict[str, Any], trained: dict[str, Any], counts: dict[str, Any
         {
             "name": "Reward after rlhf",
             "value": f"{reward['reward_after']:+.2f}",
-            "note": f"sft {reward['reward_before']:+.2f}; gain {reward['reward_gain']:.2f} ± {reward['reward_gain_stderr']:.2f}",
+            "note": f"sft {reward['reward_before']:+.2f}; gain {gain}",
         },
         {"name": "Records", "value": f"{counts['kept']:,}", "note": f"{counts['dropped']:,} left out"},
     ]
