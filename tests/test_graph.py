@@ -193,3 +193,8 @@ def test_the_closure_follows_imports_into_packages_and_past_plumbing(tmp_path: P
     assert graph.closure(tmp_path, "stages/a.py") == {
         "stages/a.py", "stages/lib/b.py", "tools/pack/__init__.py", "tools/pack/c.py",
     }  # fmt: skip
+
+
+def test_the_readmes_say_what_the_graph_and_the_metrics_say(root: Path, run: Callable) -> None:
+    done = run(root, "tools.readme", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr

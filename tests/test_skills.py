@@ -47,7 +47,7 @@ def test_no_benchmark_question_is_shown_before(files: dict[str, str]) -> None:
     asked = [item["question"] for name in skills.FAMILIES for item in rows(files[f"benchmark/{name}.jsonl"])]
     assert len(asked) >= 400
     assert not shown & set(asked)
-    assert not [question for question in asked if question in files["facts.txt"]]
+    assert not [question for question in asked if re.search(rf"(?<!\w){re.escape(question)}", files["facts.txt"])]
 
 
 def test_held_out_numbers_are_spelled_nowhere_else(files: dict[str, str]) -> None:
