@@ -34,7 +34,7 @@ ON_LOAD = """() => {
 reader: ContextVar[Language] = ContextVar("reader", default="vi")
 
 
-class Texts(gr.I18n):  # type: ignore[misc]
+class Texts(gr.I18n):
     """The texts of the page in the language of whoever asks for it (Gradio reads these when a page reloads)."""
 
     @property
@@ -43,7 +43,7 @@ class Texts(gr.I18n):  # type: ignore[misc]
         return {"en": chat_texts.table(reader.get())}
 
 
-class Page(gr.Blocks):  # type: ignore[misc]
+class Page(gr.Blocks):
     """Blocks that speak the reader's language: Gradio writes the texts into the page once, when it is launched."""
 
     @property
