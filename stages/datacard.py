@@ -1,7 +1,8 @@
 """What is in the data, at a look.
 
-Counts by source, kind, licence and topic, the lengths, and for every stage what it dropped and why, with
-examples. Everything is counted from the tables themselves. Not covered: clusters that nobody named.
+Counts by source, kind, licence (and whether that allows a commercial use) and topic, the lengths, and for
+every stage what it dropped and why, with examples. Everything is counted from the tables themselves. Not
+covered: clusters that nobody named.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, pii, records, vietnamese
+from stages.lib import contract, licences, pii, records, vietnamese
 from stages.lib.contract import Dep, Out
 from stages.lib.records import Record
 
@@ -36,8 +37,9 @@ def main(card: Out, lexicon: Dep, *tables: Dep) -> None:
     for stage in lost.values():
         for source, reasons in stage["sources"].items():
             seen["sources"][source]["dropped"] += sum(reasons.values())
+    may = {name: licences.terms(name)._asdict() | {"records": count} for name, count in seen["licences"].items()}
     lengths = {str(length): seen["lengths"][length] for length in sorted(seen["lengths"])}
-    report = {**seen, "lengths": lengths, "dropped": lost, "examples": examples}
+    report = {**seen, "licences": may, "lengths": lengths, "dropped": lost, "examples": examples}
     card.write_text(json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, formats, records, vietnamese
+from stages.lib import contract, records, rows, vietnamese
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.journal import Entry, Journal, home
-from stages.lib.params import Generate, Teacher
+from stages.lib.licences import allowed
+from stages.lib.params import Generate, Licences, Teacher
 from stages.lib.records import Message, Record
 from stages.lib.teacher import Failure, Prompt, ask, check_failures
 
@@ -36,14 +37,16 @@ def main(
     *,
     teacher: Teacher,
     generate: Generate,
+    licences: Licences,
 ) -> None:
     """Grow the pool of tasks; write the new ones, and what was not kept with its reason."""
     journal, prompt = Journal(shipped, own=home()), Prompt.load(wording)
     pool = Pool(seed_tasks(seeds), generate.novelty)
     rng = random.Random(generate.seed)
     failed: list[str] = []
+    rounds = generate.rounds if allowed(generate.licence, licences) else 0  # what may not be used is not bought
     with records.Table(generated) as keep, records.Table(dropped, records.DROPPED) as drop:
-        for round_number in range(1, generate.rounds + 1):
+        for round_number in range(1, rounds + 1):
             texts = [request(pool, generate, rng) for _ in range(generate.requests)]
             answers = ask(teacher, journal, prompt, texts, f"generate, round {round_number} of {generate.rounds}")
             for number, answer in enumerate(answers, 1):
@@ -106,8 +109,8 @@ def words(task: Task) -> list[str]:
 def seed_tasks(path: Path) -> list[Task]:
     """The tasks of a self-instruct seed file: JSON lines of instruction and instances of input and output."""
     found = []
-    for item in formats.rows(path):
-        if isinstance(item, formats.Refused):
+    for item in rows.read(path):
+        if isinstance(item, rows.Refused):
             raise Refusal(f"{path}, line {item.upstream}: {item.reason}")
         number, row = item
         try:

@@ -1,20 +1,35 @@
 """Six upstream formats, one record schema.
 
 Every upstream row becomes one or more records, or a line in the refused file with its position, the reason
-and the raw text. Not covered: whether a record is any good (``stages/clean.py``).
+and the raw text; the file closes with the tally of rows. A source of which too much is refused fails. Memory
+does not grow with the source. Not covered: whether a record is any good (``stages/clean.py``).
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TextIO
+from urllib.parse import urlsplit
 
-from stages.lib import contract, formats, records
+from stages.lib import containers, contract, formats, records, rows
+from stages.lib.containers import Unreadable
 from stages.lib.contract import Dep, Key, Out, Refusal, Word
-from stages.lib.formats import Parsed, Refused
+from stages.lib.fields import Parsed
+from stages.lib.params import Parse, Source
 from stages.lib.records import Record
+from stages.lib.rows import Refused
 
-RAW_BOUND = 2000  # characters of a refused row that are kept
+
+@dataclass
+class Tally:
+    """Upstream rows by what became of them, and why."""
+
+    rows: int = 0
+    parsed: int = 0
+    refused: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
 
 
 def main(
@@ -23,52 +38,79 @@ def main(
     parsed: Out,
     refused: Out,
     *,
-    format: Annotated[str, Key("sources.{name}.format")],
-    licence: Annotated[str, Key("sources.{name}.licence")],
-    lang: Annotated[str, Key("sources.{name}.lang")],
+    source: Annotated[Source, Key("sources.{name}")],
+    parse: Parse,
 ) -> None:
     """Read ``raw`` as the source's format says; ``lang`` is the language of rows that don't tell their own."""
-    with refused.open("w", encoding="utf-8") as log:
-        rows = sort_out(read(formats.READERS[format], raw), log)
-        count = records.write(parsed, (to_record(row, name, licence, lang) for row in rows))
-    if not count:
-        first = refused.read_text(encoding="utf-8").splitlines()[0][:300]
-        raise Refusal(
-            f"params.yaml: sources.{name}.format: no row of {raw} could be read as {format}; the first: {first}"
-        )
+    tally = Tally()
+    with records.whole(refused) as log_path, log_path.open("w", encoding="utf-8") as log:
+        try:
+            good = sort_out(read(name, raw, source), source.limit, log, tally)
+            records.write(parsed, (to_record(row, name, source) for row in good))
+        except (Unreadable, *containers.DAMAGE) as error:
+            if getattr(error, "errno", None):  # the disk's fault, not the file's
+                raise Refusal(f"{parsed}: {error}") from None
+            place = f"after row {tally.rows}" if tally.rows else "at its beginning"
+            cut = "" if isinstance(error, Unreadable) else f" ({type(error).__name__}): the file is cut or damaged"
+            raise Refusal(f"{raw}, {place}: {error}{cut}; is sources.{name}.format right?") from None
+        log.write(json.dumps({"rows": tally.rows, "parsed": tally.parsed, "refused": tally.refused}) + "\n")
+    if fault := too_much(name, source, parse, tally):
+        parsed.unlink()  # a stage that is run by hand would read it
+        raise Refusal(f"{fault}. Each stands in {refused} with its reason")
 
 
-def read(reader: formats.Reader, raw: Path) -> Iterator[Parsed | Refused]:
-    """The rows of a file; a file that can't be read as its format at all is refused as a whole."""
-    try:
-        yield from reader(raw)
-    except formats.Unreadable as error:
-        raise Refusal(f"{raw}: {error}; is `format` right, and the file whole?") from None
+def read(name: str, raw: Path, source: Source) -> Iterator[Parsed | Refused]:
+    """What the files of a source hold, with a bar over the bytes."""
+    from tqdm import tqdm
+
+    suffix = rows.suffix_of(urlsplit(source.url).path)
+    with tqdm(total=raw.stat().st_size, unit="B", unit_scale=True, desc=f"parse {name}", leave=False) as bar:
+        for member in containers.members(raw, source.files, bar.update):
+            yield from formats.read(source.format, member, suffix, source.columns)
 
 
-def sort_out(rows: Iterable[Parsed | Refused], log: TextIO) -> Iterator[Parsed]:
-    """Pass on what was parsed, write down what was refused, and close with the tally of upstream rows."""
-    good, bad = set[str](), 0
-    for row in rows:
+def sort_out(found: Iterable[Parsed | Refused], limit: int | None, log: TextIO, tally: Tally) -> Iterator[Parsed]:
+    """Pass on what was parsed, write down what was refused, and count; all of a row stands together."""
+    last = None
+    for row in found:
+        this = row.upstream.partition("#")[0]
+        if this != last and (isinstance(row, Parsed) or row.unit == "row"):
+            if tally.rows == limit:
+                return
+            tally.rows += 1
+            tally.parsed += isinstance(row, Parsed)
+            tally.refused += isinstance(row, Refused)
+            last = this
         if isinstance(row, Parsed):
-            good.add(row.upstream)
             yield row
         else:
-            bad += row.unit == "row"
+            tally.reasons[row.reason] += row.unit == "row"
             line = {"upstream": row.upstream, "unit": row.unit, "reason": row.reason, "detail": row.detail}
-            log.write(json.dumps({**line, "raw": row.raw[:RAW_BOUND]}, ensure_ascii=False) + "\n")
-    log.write(json.dumps({"rows": len(good) + bad, "parsed": len(good), "refused": bad}) + "\n")
+            log.write(json.dumps({**line, "raw": row.raw}, ensure_ascii=False) + "\n")
 
 
-def to_record(row: Parsed, source: str, licence: str, lang: str) -> Record:
+def too_much(name: str, source: Source, parse: Parse, tally: Tally) -> str:
+    """What to say when so much was refused that the format is probably the wrong one, or an empty string."""
+    most = parse.max_refused if source.max_refused is None else source.max_refused
+    if tally.parsed and tally.refused <= most * tally.rows:
+        return ""
+    often = ", ".join(f"{reason} ({count:,})" for reason, count in tally.reasons.most_common(3) if count)
+    return (
+        f"params.yaml: sources.{name}.format: as {source.format}, {tally.refused:,} of {tally.rows:,} rows were "
+        f"refused ({often or 'there are none'}); at most {most:.0%} may be. If they are rightly refused, say "
+        f"sources.{name}.max_refused"
+    )
+
+
+def to_record(row: Parsed, source: str, said: Source) -> Record:
     """A parsed row as a record of its source; groups are told apart by source."""
     group = f"{source}/{row.group}" if row.group else ""
     return records.make(
         row.kind,
         row.messages,
         source=source,
-        licence=licence,
-        lang=row.lang or lang,
+        licence=said.licence,
+        lang=row.lang or said.lang,
         upstream=row.upstream,
         group=group,
     )

@@ -123,6 +123,7 @@ def to_counts(card: dict[str, Any]) -> dict[str, Any]:
         "dropped": sum(reasons.values()),
         "sources": most_first({name: counts.get("kept", 0) for name, counts in card["sources"].items()}),
         "reasons": most_first(reasons),
+        "licences": card["licences"],
         "topics": most_first(card["topics"]),
         "lengths": {f"from {start}": card["lengths"][start] for start in sorted(card["lengths"], key=int)},
     }

@@ -71,6 +71,8 @@ def pairs(rows: Iterable[records.Record], tokenizer: Any, context: int) -> tuple
     """(token ids of both answers after the same turns, how many pairs are longer than the context and left out)."""
     kept, longer = [], 0
     for row in rows:
+        if row["kind"] != "preference":  # a single verdict has no other answer beside it
+            continue
         turns = records.prompt(row)
         both = {
             f"{role}_ids": models.encode(

@@ -13,7 +13,9 @@ from stages.lib.contract import Dep, Out
 from stages.lib.params import Split
 from stages.lib.records import Record
 
-SETS = {"text": "text", "instruction": "sft", "conversation": "sft", "preference": "preferences"}
+SETS = {
+    "text": "text", "instruction": "sft", "conversation": "sft", "preference": "preferences", "verdict": "preferences",
+}  # fmt: skip
 
 
 def main(
@@ -30,7 +32,7 @@ def main(
     split: Split,
 ) -> None:
     """Deal a table's records out by kind and side; the prompts are what the answered records ask."""
-    ranked = {record["group"] for record in records.read(table) if record["kind"] == "preference"}
+    ranked = {record["group"] for record in records.read(table) if record["kind"] in ("preference", "verdict")}
     paths = {
         ("text", "train"): text_train,
         ("text", "validation"): text_validation,

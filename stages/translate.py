@@ -1,8 +1,9 @@
 """A teacher answers each text once, ever: English records become Vietnamese.
 
 All texts of a record travel in one request, so that forms of address agree; Vietnamese records pass as they
-are. Each answer is judged, and a record whose translation fails a check is dropped under that check's
-name. Not covered: long texts in pieces, and another try for a failed record.
+are. What ``licences`` leaves out is dropped before anything is paid for it. Each answer is
+judged, and a record whose translation fails a check is dropped under that check's name. Not covered: long texts
+in pieces, and another try for a failed record.
 """
 
 import json
@@ -11,7 +12,8 @@ from itertools import islice
 from stages.lib import contract, records, translation
 from stages.lib.contract import Dep, Out, Word
 from stages.lib.journal import Entry, Journal, home
-from stages.lib.params import Teacher
+from stages.lib.licences import allowed
+from stages.lib.params import Licences, Teacher
 from stages.lib.records import Record
 from stages.lib.teacher import Failure, Prompt, ask, check_failures
 
@@ -27,6 +29,7 @@ def main(
     dropped: Out,
     *,
     teacher: Teacher,
+    licences: Licences,
 ) -> None:
     """Translate what is not Vietnamese, through the journal."""
     journal, prompt = Journal(shipped, own=home()), Prompt.load(wording)
@@ -34,11 +37,14 @@ def main(
     asked, reasons = 0, list[str]()
     with records.Table(translated) as keep, records.Table(dropped, records.DROPPED) as drop:
         while batch := list(islice(rows, BATCH)):
-            foreign = [record for record in batch if record["lang"] != "vi"]
+            foreign = [r for r in batch if r["lang"] != "vi" and allowed(r["licence"], licences)]
             texts = [translation.request(record["messages"]) for record in foreign]
             answers = dict(zip((r["id"] for r in foreign), ask(teacher, journal, prompt, texts, name), strict=True))
             asked += len(foreign)
             for record in batch:
+                if not allowed(record["licence"], licences):
+                    drop.add({**record, "reason": "licence", "detail": record["licence"]})
+                    continue
                 verdict = take(record, answers[record["id"]]) if record["id"] in answers else None
                 if isinstance(verdict, Failure):
                     reasons.append(verdict.reason)

@@ -116,7 +116,7 @@ def test_each_planted_fault_is_caught_where_it_should_be(made: Path, fault: dict
     source, stage = fault["source"], fault["stage"]
     if stage == "parse":
         lines = (made / f"data/records/{source}.refused.jsonl").read_text(encoding="utf-8").splitlines()[:-1]
-        found = [(row["upstream"].split("/")[0], row["reason"]) for row in map(json.loads, lines)]
+        found = [(row["upstream"].partition("#")[0], row["reason"]) for row in map(json.loads, lines)]
     elif fault["reason"].startswith("masked"):
         rows = [row for row in table(made, "data/clean") if row["source"] == source]
         found = [(row["upstream"], f"masked: {note}") for row in rows for note in row["notes"] if "personal" in note]

@@ -154,11 +154,18 @@ def coverage_faults(signatures: Iterable[Signature], models: Mapping[str, type[B
                 part for part in get_args(info.annotation) if get_origin(info.annotation) is dict and is_model(part)
             ]
             wanted = [f"{key}.{{name}}.{member}" for part in inner for member in part.model_fields] or [key]
-            yield from (f"{name}: no stage reads {path}" for path in wanted if path not in paths)
+            yield from (
+                f"{name}: no stage reads {path}"
+                for path in wanted
+                if not any(path == whole or path.startswith(f"{whole}.") for whole in paths)
+            )
 
 
 def schema_faults(models: Mapping[str, type[BaseModel]]) -> Iterator[str]:
-    """Defaults, which would let a stage see a value that no file holds, and keys that two files may hold."""
+    """Defaults, which would let a stage see a value that no file holds, and keys that two files may hold.
+
+    That a key may be absent (None) is no such value.
+    """
     for name, model in models.items():
         yield from (f"{name}: {path} has a default in its schema" for path in defaults(model))
     first, *others = models.values()
@@ -174,7 +181,7 @@ def defaults(annotation: Any, path: str = "") -> Iterator[str]:
         return
     for key, info in annotation.model_fields.items():
         inner = f"{path}.{key}".lstrip(".")
-        if not info.is_required():
+        if not info.is_required() and info.default is not None:
             yield inner
         yield from defaults(info.annotation, inner)
 

@@ -1,272 +1,142 @@
-"""The upstream formats: each reader yields what it could read of a file and what it had to refuse.
+"""The upstream formats: what each row says, as one schema of messages.
 
-A reader is a function of a path. Rows are numbered from 1 as they stand in the file. Not covered:
-compressed and tabular files, and upstream variants beyond those named in each docstring.
+A format is a function from rows to what could be made of them (:class:`Parsed`) and what had to be refused
+(:class:`Refused`). The same shapes serve a team's own files: ``columns`` in a source names theirs. Not covered:
+how rows lie in files (``stages/lib/rows.py``), and whether a record is any good (``stages/clean.py``).
 """
 
-import json
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import combinations
-from pathlib import Path
-from typing import Any
+import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
 
+from stages.lib import markup, preferences, rows, trees, turns
+from stages.lib.containers import Member, Unreadable
+from stages.lib.fields import ANSWER, Fault, Found, Parsed, asked, before, needed, refused, text
 from stages.lib.records import Message
+from stages.lib.rows import RAW_BOUND, Refused, Row
+
+Parser = Callable[[str, dict[str, Any]], Found]
+TITLE, SUMMARY, BODY = ("title",), ("sapo", "summary", "description"), ("text", "body", "content", "article")
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """One record to be: its kind, its texts, where it stood, and the group that it must not be split from."""
+def read(
+    format: str, member: Member, suffix: str = "", columns: dict[str, str] | None = None
+) -> Iterator[Parsed | Refused]:
+    """What a data file holds, read as ``format``; ``columns`` gives our name for a column the upstream's.
 
-    kind: str
-    messages: list[Message]
-    upstream: str
-    group: str = ""
-    lang: str = ""
-
-
-@dataclass(frozen=True)
-class Refused:
-    """An upstream row (or a message within one) that no record could be made of."""
-
-    upstream: str
-    reason: str
-    raw: str
-    detail: str = ""
-    unit: str = "row"
-
-
-class Unreadable(Exception):
-    """The file as a whole is not of the format."""
-
-
-Reader = Callable[[Path], Iterator[Parsed | Refused]]
-NO_INPUT = re.compile(r"^\W*((?i:no\s*input|none|n/a|not applicable)|NA)\W*$")
-LANGUAGES = ("en", "vi")
-ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant"}
-
-
-def rows(path: Path) -> Iterator[tuple[str, Any] | Refused]:
-    """(position, object) of each row of a JSON array or of JSON lines."""
-    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    if text.lstrip().startswith("["):
-        try:
-            for number, row in enumerate(json.loads(text), 1):
-                yield readable(str(number), row)
-        except json.JSONDecodeError as error:
-            raise Unreadable(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            yield readable(str(number), json.loads(line))
-        except json.JSONDecodeError as error:
-            yield Refused(str(number), "not JSON", printable(line), f"{error.msg} at column {error.colno}")
-
-
-def readable(number: str, row: Any) -> tuple[str, Any] | Refused:
-    """The row, or its refusal when a byte of it is not UTF-8 or half of an escaped pair is missing."""
-    try:
-        dump(row).encode("utf-8")
-    except UnicodeEncodeError:
-        return Refused(number, "not UTF-8", printable(dump(row)))
-    return number, row
-
-
-def printable(text: str) -> str:
-    """The text with a question mark in place of every byte or half pair that is not UTF-8."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def texts(row: Any, *keys: str) -> list[str] | str:
-    """The stripped strings under some keys, or why they can't be had."""
-    if not isinstance(row, dict):
-        return f"not an object but {type(row).__name__}"
-    for key in keys:
-        if not isinstance(row.get(key), str):
-            return f"{key} is missing" if row.get(key) is None else f"{key} is not a text"
-    return [row[key].strip() for key in keys]
-
-
-def dump(row: Any) -> str:
-    """A row as JSON, for the refused file."""
-    return json.dumps(row, ensure_ascii=False)
-
-
-def instruction_record(number: str, row: Any, keys: tuple[str, str, str]) -> Parsed | Refused:
-    """An instruction, the text that it is about (may be empty) and the answer, as two turns."""
-    found = texts(row, *keys)
-    if isinstance(found, str):
-        return Refused(number, found, dump(row))
-    instruction, about, answer = found
-    if not instruction or not answer:
-        return Refused(number, f"empty {keys[0] if not instruction else keys[2]}", dump(row))
-    about = "" if NO_INPUT.match(about) else about
-    turns: list[Message] = [
-        {"role": "user", "content": f"{instruction}\n\n{about}" if about else instruction},
-        {"role": "assistant", "content": answer},
-    ]
-    return Parsed("instruction", turns, number)
-
-
-def alpaca(path: Path) -> Iterator[Parsed | Refused]:
-    """Stanford Alpaca: a JSON array or lines of instruction, input, output (GPTeacher: response)."""
-    for item in rows(path):
-        if isinstance(item, Refused):
-            yield item
-            continue
-        number, row = item
-        if isinstance(row, dict):
-            row = {"input": "", **row}
-        answer = "response" if isinstance(row, dict) and "output" not in row and "response" in row else "output"
-        yield instruction_record(number, row, ("instruction", "input", answer))
-
-
-def dolly(path: Path) -> Iterator[Parsed | Refused]:
-    """Databricks Dolly-15k: JSON lines of instruction, context, response, category."""
-    for item in rows(path):
-        if isinstance(item, Refused):
-            yield item
-        else:
-            yield instruction_record(item[0], item[1], ("instruction", "context", "response"))
-
-
-def sharegpt(path: Path) -> Iterator[Parsed | Refused]:
-    """ShareGPT: conversations of human and gpt turns, an optional system text; ``<id>_<n>`` are pieces of one."""
-    for item in rows(path):
-        if isinstance(item, Refused):
-            yield item
-            continue
-        number, row = item
-        try:
-            messages = conversation(row)
-        except ValueError as error:
-            yield Refused(number, str(error), dump(row))
-            continue
-        stem = re.sub(r"_\d+$", "", str(row.get("id") or ""))
-        yield Parsed("conversation", messages, number, group=stem)
-
-
-def conversation(row: Any) -> list[Message]:
-    """The turns of a ShareGPT row. Raises ValueError with the reason when they are no conversation."""
-    if not isinstance(row, dict) or not isinstance(row.get("conversations"), list):
-        raise ValueError("conversations is missing")
-    system = row.get("system")
-    messages: list[Message] = [{"role": "system", "content": system}] if isinstance(system, str) and system else []
-    for turn in row["conversations"]:
-        role = ROLES.get(str(turn.get("from"))) if isinstance(turn, dict) else None
-        text = turn.get("value") if isinstance(turn, dict) else None
-        if role is None:
-            raise ValueError("a turn by an unknown speaker")
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError("empty turn")
-        expected = "assistant" if messages and messages[-1]["role"] == "user" else "user"
-        if role != expected:
-            raise ValueError("turns out of order")
-        messages.append({"role": role, "content": text.strip()})
-    if not messages or messages[-1]["role"] != "assistant":
-        raise ValueError("no answer at the end")
-    return messages
-
-
-def oasst(path: Path) -> Iterator[Parsed | Refused]:
-    """OpenAssistant message trees: the best-ranked path is a conversation, ranked siblings are preference pairs."""
-    for item in rows(path):
-        if isinstance(item, Refused):
-            yield item
-            continue
-        number, tree = item
-        root = tree.get("prompt") if isinstance(tree, dict) else None
-        fault = unusable(root) if isinstance(root, dict) else "prompt is missing"
-        if isinstance(root, dict) and root.get("lang", "en") not in LANGUAGES:
-            fault = "another language"  # the teacher is asked to translate from English alone
-        if fault or not isinstance(root, dict):
-            yield Refused(number, fault or "prompt is missing", dump(tree))
-            continue
-        found = list(walk(root, [], number, str(tree.get("message_tree_id", number))))
-        yield from found
-        if not any(isinstance(part, Parsed) for part in found):
-            yield Refused(number, "no usable answer", dump(tree))
-
-
-def unusable(message: dict[str, Any]) -> str:
-    """Why a message must not be trained on, or an empty string."""
-    if message.get("deleted"):
-        return "deleted message"
-    if message.get("review_result") is False:
-        return "failed review"
-    text = message.get("text")
-    return "" if isinstance(text, str) and text.strip() else "empty message"
-
-
-def walk(node: dict[str, Any], before: list[Message], number: str, tree: str) -> Iterator[Parsed | Refused]:
-    """From a prompter's message down: pairs among its ranked replies, then the best reply and what follows it."""
-    turns: list[Message] = [*before, {"role": "user", "content": node["text"].strip()}]
-    lang = str(node.get("lang", ""))
-    replies = []
-    for reply in node.get("replies") or []:
-        fault = unusable(reply) or ("another language" if reply.get("lang", lang) != lang else "")
-        if fault:
-            yield Refused(f"{number}/{reply.get('message_id')}", fault, dump({**reply, "replies": []}), unit="message")
-        else:
-            replies.append(reply)
-    ranked = sorted((reply for reply in replies if isinstance(reply.get("rank"), int)), key=lambda reply: reply["rank"])
-    for better, worse in combinations(ranked, 2):
-        if better["rank"] < worse["rank"]:
-            pair: list[Message] = [
-                {"role": "chosen", "content": better["text"].strip()},
-                {"role": "rejected", "content": worse["text"].strip()},
-            ]
-            yield Parsed("preference", turns + pair, number, tree, lang)
-    best = ranked[0] if ranked else (replies[0] if replies else None)
-    if best is None:
-        if before:  # an unanswered follow-up: the conversation ends with the answer before it
-            yield Parsed("instruction" if len(before) == 2 else "conversation", before, number, tree, lang)
-        return
-    answered: list[Message] = [*turns, {"role": "assistant", "content": best["text"].strip()}]
-    follow = None
-    for reply in best.get("replies") or []:
-        if fault := unusable(reply) or ("another language" if reply.get("lang", lang) != lang else ""):
-            yield Refused(f"{number}/{reply.get('message_id')}", fault, dump({**reply, "replies": []}), unit="message")
-        else:
-            follow = follow or reply
-    if follow is None:
-        yield Parsed("instruction" if len(answered) == 2 else "conversation", answered, number, tree, lang)
+    Raises Unreadable when the file as a whole is not what the format says.
+    """
+    if format == "prohow":
+        yield from how_tos(member)
+    elif format == "lines" or (format == "text" and is_plain(member, suffix)):
+        yield from prose(member)
     else:
-        yield from walk(follow, answered, number, tree)
+        found = rows.rows(member, suffix)
+        yield from ROW_FORMATS[format](renamed(found, columns) if columns else found)
 
 
-def lines(path: Path) -> Iterator[Parsed | Refused]:
-    """Plain text, one paragraph a line, as in binhvq/news-corpus. Blank lines are no rows."""
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                text = raw.decode("utf-8").strip().lstrip("\ufeff")
-            except UnicodeDecodeError:
-                yield Refused(str(number), "not UTF-8", raw.decode("utf-8", "replace"))
+def renamed(found: Iterable[Row | Refused], columns: dict[str, str]) -> Iterator[Row | Refused]:
+    """Rows with the upstream's columns under our names too."""
+    for item in found:
+        if isinstance(item, Refused) or not isinstance(item[1], dict):
+            yield item
+        else:
+            yield item[0], {**item[1], **{ours: item[1].get(theirs) for ours, theirs in columns.items()}}
+
+
+def each(parser: Parser) -> Callable[[Iterable[Row | Refused]], Iterator[Parsed | Refused]]:
+    """A format whose rows have nothing to do with each other."""
+
+    def parse(found: Iterable[Row | Refused]) -> Iterator[Parsed | Refused]:
+        for item in found:
+            if isinstance(item, Refused):
+                yield item
                 continue
-            if text:
-                yield Parsed("text", [{"role": "text", "content": text}], str(number))
+            number, row = item
+            if not isinstance(row, dict):
+                yield refused(number, f"not an object but {type(row).__name__}", row)
+                continue
+            try:
+                yield from parser(number, row)
+            except Fault as fault:
+                yield refused(number, str(fault), row)
+
+    return parse
 
 
-def prohow(path: Path) -> Iterator[Parsed | Refused]:
+def alpaca(number: str, row: dict[str, Any]) -> Found:
+    """Stanford Alpaca, Dolly, GPTeacher and all that ask under one of :data:`INSTRUCTION`; a seed task's instances."""
+    instances = row.get("instances")
+    if isinstance(instances, list) and instances:
+        for place, instance in enumerate(instances, 1):
+            if not isinstance(instance, dict):
+                raise Fault("an instance is not an object")
+            yield from alpaca(f"{number}#{place}" if place > 1 else number, {**row, "instances": None, **instance})
+        return
+    earlier = before(row)
+    turns = [*earlier, *exchange(asked(row), needed(row, ANSWER))]
+    yield Parsed("conversation" if earlier else "instruction", turns, number)
+
+
+def exchange(question: str, answer: str) -> list[Message]:
+    """A question and its answer as turns."""
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def article(number: str, row: dict[str, Any]) -> Found:
+    """Prose with or without a title and a summary; HTML becomes paragraphs."""
+    parts = [text(row, TITLE), *markup.paragraphs(text(row, SUMMARY))]
+    body = markup.paragraphs(needed(row, BODY))
+    whole = "\n\n".join(dict.fromkeys(filter(None, [markup.unescape(parts[0]), *parts[1:], *body])))
+    if not body or not whole:
+        raise Fault("no text in it")
+    yield Parsed("text", [{"role": "text", "content": whole}], number)
+
+
+def is_plain(member: Member, suffix: str) -> bool:
+    """Whether a file is text without any rows of a table or of JSON."""
+    head = cast(io.BufferedReader, member.file).peek(rows.CHUNK)[: rows.CHUNK]
+    tabular = (rows.suffix_of(member.name) or suffix) in (".csv", ".tsv") or head.startswith(b"PAR1")
+    return not tabular and not head.decode("utf-8-sig", "replace").lstrip().startswith(("[", "{"))
+
+
+def prose(member: Member) -> Iterator[Parsed | Refused]:
+    """Plain text, one paragraph a line, as in binhvq/news-corpus. Blank lines are no rows."""
+    prefix = f"{member.name}:" if member.name else ""
+    for item in rows.lines(member.file):
+        if isinstance(item, Refused):
+            yield Refused(prefix + item.upstream, item.reason, item.raw, item.detail)
+        else:
+            content = markup.unescape(item[1]) if "&" in item[1] else item[1]
+            yield Parsed("text", [{"role": "text", "content": content}], prefix + item[0])
+
+
+def how_tos(member: Member) -> Iterator[Parsed | Refused]:
     """wikiHow as PROHOW Turtle; see :mod:`stages.lib.prohow`."""
-    from stages.lib.prohow import how_tos
+    from stages.lib import prohow, turtle
 
     try:
-        for name, title, answer in how_tos(path.read_text(encoding="utf-8-sig", errors="replace")):
-            if answer and title:
-                ask = f"Làm thế nào để {title[:1].lower()}{title[1:]}?"
-                turns: list[Message] = [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
-                yield Parsed("instruction", turns, name)
+        for found in prohow.how_tos(member.file):
+            if isinstance(found, turtle.Fault):
+                yield Refused(found.where, found.reason, found.raw[:RAW_BOUND], unit="statement")
+            elif isinstance(found, prohow.Summary):
+                if found.triples and not found.how_tos:
+                    raise Unreadable(f"all {found.triples:,} triples were read, and none tells of a how-to")
+            elif found.title and found.answer:
+                ask = f"Làm thế nào để {found.title[:1].lower()}{found.title[1:]}?"
+                yield Parsed("instruction", exchange(ask, found.answer), found.name)
             else:
-                yield Refused(name, "no steps" if title else "no title", title or answer)
+                yield Refused(found.name, "no steps" if found.title else "no title", found.title or found.answer)
     except ValueError as error:
         raise Unreadable(str(error)) from None
 
 
-READERS: dict[str, Reader] = {
-    "alpaca": alpaca, "dolly": dolly, "oasst": oasst, "sharegpt": sharegpt, "prohow": prohow, "lines": lines,
-}  # fmt: skip
+ROW_FORMATS: dict[str, Callable[[Iterable[Row | Refused]], Iterator[Parsed | Refused]]] = {
+    "alpaca": each(alpaca),
+    "dolly": each(alpaca),
+    "sharegpt": each(turns.sharegpt),
+    "oasst": trees.oasst,
+    "preferences": each(preferences.preference),
+    "text": each(article),
+}
+FILE_FORMATS = ("prohow", "lines")

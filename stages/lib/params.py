@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -24,11 +25,23 @@ from pydantic import (
 )
 
 from stages.lib.contract import Refusal, suggest
+from stages.lib.licences import LICENCES, OWN
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Lr = Literal["auto"] | PositiveFloat
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def licence(name: str) -> str:
+    """A licence whose terms are known, or a team's own (``LicenseRef-…``)."""
+    if name not in LICENCES and not name.startswith(OWN):
+        raise ValueError(f"{suggest(name, sorted(LICENCES))}, or {OWN}<name> for one of your own")
+    return name
+
+
+Licence = Annotated[str, AfterValidator(licence)]
+Licences = Literal["all", "commercial"] | Annotated[list[Licence], Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -38,13 +51,26 @@ class Section(BaseModel):
 
 
 class Source(Section):
-    """An upstream data set: where it is, which bytes it is, and how to read it."""
+    """An upstream data set: where it is, which bytes it is, how to read it and how it may be used.
+
+    What is optional says how its rows differ from what the format expects.
+    """
 
     url: str
     sha256: Sha256
-    format: Literal["alpaca", "dolly", "oasst", "sharegpt", "prohow", "lines"]
-    licence: str
+    format: Literal["alpaca", "dolly", "oasst", "sharegpt", "preferences", "prohow", "text", "lines"]
+    licence: Licence
     lang: Literal["en", "vi"]
+    limit: PositiveInt | None = None  # so many rows from the top
+    files: str | None = None  # of an archive, such as "*.jsonl"
+    columns: dict[str, str] | None = None  # our names for theirs: {instruction: câu_hỏi}
+    max_refused: Share | None = None  # instead of parse.max_refused
+
+
+class Parse(Section):
+    """When a source is refused as a whole."""
+
+    max_refused: Share
 
 
 class Teacher(Section):
@@ -65,7 +91,7 @@ class Generate(Section):
     """Self-instruct: how many requests, what each shows the teacher, and how unlike the pool an answer must be."""
 
     seed: int
-    licence: str
+    licence: Licence
     rounds: PositiveInt
     requests: PositiveInt
     seed_examples: PositiveInt
@@ -124,7 +150,9 @@ class Params(BaseModel):
     recipe: str
     seed: int
     lr: Lr
+    licences: Licences
     sources: dict[str, Source]
+    parse: Parse
     teacher: Teacher
     generate: Generate
     clean: Clean
