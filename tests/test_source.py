@@ -1,0 +1,131 @@
+"""Sources come and go as a few lines of params.yaml, and dvc.yaml keeps up with them."""
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages.lib import licences, params
+from stages.lib.contract import Refusal
+from tests.conftest import Run
+from tools import graph, source
+
+
+@pytest.fixture
+def repo(project: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Path:
+    """A copy of the graph to work in."""
+    shutil.copytree(root / "data" / "sample", project / "data" / "sample")
+    monkeypatch.chdir(project)
+    return project
+
+
+def test_the_lists_in_dvc_yaml_are_as_the_tool_writes_them(root: Path) -> None:
+    text = (root / "dvc.yaml").read_text(encoding="utf-8")
+    assert source.relisted(text, list(params.load(root / "params.yaml")["sources"])) == text
+
+
+def test_every_known_data_set_is_a_source_that_the_params_take(root: Path) -> None:
+    for name, entry in params.load(root / "tools" / "catalogue.yaml").items():
+        pinned = {key: value for key, value in entry.items() if key != "note"}
+        if pinned["sha256"] == "unknown":
+            pinned["sha256"] = "0" * 64
+        found = params.typed(params.Source, pinned, "catalogue.yaml", name)
+        assert re.search(r"@[0-9a-f]{40}/|/[0-9a-f]{40}/|^kaggle://[^@]+@\d+/", found.url), name
+
+
+def test_an_own_data_set_is_one_command_and_the_graph_holds(repo: Path, run: Run) -> None:
+    data = "instruction,output\nHỏi,Đáp\n"
+    (repo / "ours.csv").write_text(data, encoding="utf-8")
+    words = [
+        "add",
+        "ours",
+        "--url",
+        "ours.csv",
+        "--format",
+        "alpaca",
+        "--licence",
+        "MIT",
+        "--lang",
+        "vi",
+        "--limit",
+        "5",
+    ]
+    done = run(repo, "tools.source", *words)
+    assert done.returncode == 0, done.stderr
+    dials, _ = params.check(Path("params.yaml"), Path("recipes"))
+    assert dials.sources["ours"].sha256 == hashlib.sha256(data.encode()).hexdigest()
+    assert dials.sources["ours"].limit == 5 and graph.faults(repo) == []
+    pulled = run(repo, "stages.pull", "ours", "data/raw/ours")
+    made = ["data/records/ours.parquet", "data/records/ours.refused.jsonl"]
+    parsed = run(repo, "stages.parse", "ours", "data/raw/ours", *made)
+    assert pulled.returncode == parsed.returncode == 0, pulled.stderr + parsed.stderr
+
+
+def test_a_known_data_set_takes_the_place_of_its_sample_and_goes_again(repo: Path) -> None:
+    before = Path("params.yaml").read_text(encoding="utf-8")
+    assert source.main(["add", "dolly", "oasst1"]) == 0
+    dials, _ = params.check(Path("params.yaml"), Path("recipes"))
+    assert dials.sources["dolly"].url.startswith("hf://databricks/") and "oasst1" in dials.sources
+    assert graph.faults(repo) == []
+    assert source.main(["remove", "oasst1"]) == 0
+    assert graph.faults(repo) == []
+    kept = [line for line in before.splitlines() if "#" in line]
+    assert [line for line in Path("params.yaml").read_text(encoding="utf-8").splitlines() if "#" in line] == kept
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["add", "dollly"], "did you mean 'dolly'"),
+        (["add", "Ours", "--url", "x"], "small letters"),
+        (["add", "ours", "--url", "x", "--lang", "vi"], "--format, --licence is missing"),
+        (["add", "dolly", "--format", "docx"], "sources.dolly.format"),
+        (["add", "dolly", "--licence", "CC-BY-NC"], "did you mean 'CC-BY-"),
+        (["remove", "doly"], "did you mean 'dolly'"),
+        (["add", "ours", "--url", "no/such/file", *"--format alpaca --licence MIT --lang vi".split()], "no/such/file"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(
+    repo: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    before = Path("params.yaml").read_bytes(), Path("dvc.yaml").read_bytes()
+    assert source.main(words) == 2
+    assert said in capsys.readouterr().err
+    assert (Path("params.yaml").read_bytes(), Path("dvc.yaml").read_bytes()) == before
+
+
+def test_the_listing_names_what_is_known_and_what_is_used(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert source.main([]) == 0
+    said = capsys.readouterr().out
+    assert "oasst2" in said and "commercial: no" in said and "data/sample/news.txt" in said
+
+
+def test_licences_let_in_what_they_should() -> None:
+    assert [licences.allowed(name, "all") for name in ("CC0-1.0", "unknown")] == [True, True]
+    found = {
+        name: licences.allowed(name, "commercial")
+        for name in ("CC-BY-SA-3.0", "CC-BY-NC-4.0", "unknown", "LicenseRef-x")
+    }
+    assert found == {"CC-BY-SA-3.0": True, "CC-BY-NC-4.0": False, "unknown": False, "LicenseRef-x": False}
+    assert licences.allowed("MIT", ["MIT"]) and not licences.allowed("CC0-1.0", ["MIT"])
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [
+        ("all", True),
+        ("commercial", True),
+        (["CC0-1.0", "LicenseRef-nhà"], True),
+        (["MTI"], False),
+        ([], False),
+        ("MIT", False),
+    ],
+)
+def test_the_param_licences(value: object, good: bool) -> None:
+    if good:
+        assert params.typed(params.Licences, value, "params.yaml", "licences") == value
+    else:
+        with pytest.raises(Refusal, match="licences"):
+            params.typed(params.Licences, value, "params.yaml", "licences")
