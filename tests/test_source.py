@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import licences, params
-from stages.lib.contract import Refusal
+from stages.lib import params
 from tests.conftest import Run
 from tools import graph, source
 
@@ -100,32 +99,3 @@ def test_the_listing_names_what_is_known_and_what_is_used(repo: Path, capsys: py
     assert source.main([]) == 0
     said = capsys.readouterr().out
     assert "oasst2" in said and "commercial: no" in said and "data/sample/news.txt" in said
-
-
-def test_licences_let_in_what_they_should() -> None:
-    assert [licences.allowed(name, "all") for name in ("CC0-1.0", "unknown")] == [True, True]
-    found = {
-        name: licences.allowed(name, "commercial")
-        for name in ("CC-BY-SA-3.0", "CC-BY-NC-4.0", "unknown", "LicenseRef-x")
-    }
-    assert found == {"CC-BY-SA-3.0": True, "CC-BY-NC-4.0": False, "unknown": False, "LicenseRef-x": False}
-    assert licences.allowed("MIT", ["MIT"]) and not licences.allowed("CC0-1.0", ["MIT"])
-
-
-@pytest.mark.parametrize(
-    ("value", "good"),
-    [
-        ("all", True),
-        ("commercial", True),
-        (["CC0-1.0", "LicenseRef-nhà"], True),
-        (["MTI"], False),
-        ([], False),
-        ("MIT", False),
-    ],
-)
-def test_the_param_licences(value: object, good: bool) -> None:
-    if good:
-        assert params.typed(params.Licences, value, "params.yaml", "licences") == value
-    else:
-        with pytest.raises(Refusal, match="licences"):
-            params.typed(params.Licences, value, "params.yaml", "licences")
