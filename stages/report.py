@@ -88,6 +88,7 @@ def to_scores(result: dict[str, Any]) -> dict[str, Any]:
         "accuracy": whole["acc"],
         "accuracy_stderr": whole["acc_stderr"],
         "perplexity": result["validation"]["perplexity"],
+        "ended": result["ended"],
         "size_bytes": result["bytes"],
         "parameters": result["parameters"],
         "families": {name: to_family(task) for name, task in tasks.items()},

@@ -211,7 +211,7 @@ def test_digits_stand_alone_and_any_text_survives(tokenizer: Any) -> None:
 
 
 def test_packing_keeps_every_token_in_order() -> None:
-    blocks = pretrain.pack([[1, 2, 3], [4, 5]], stop=9, context=3)
+    blocks = pretrain.pack([[1, 2, 3], [4, 5]], start=8, stop=9, context=3)
     assert blocks.tolist() == [[1, 2, 3], [9, 4, 5]]
 
 

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 Point = dict[str, float | int]
 
 
-def pack(rows: Iterable[Sequence[int]], stop: int, context: int) -> "torch.Tensor":
-    """Texts end to end with a stop token after each, cut into [blocks, context]; the last odd piece is left out."""
+def pack(rows: Iterable[Sequence[int]], start: int, stop: int, context: int) -> "torch.Tensor":
+    """Texts end to end, each between two tokens, cut into [blocks, context]; the last odd piece is left out.
+
+    The two are those around a turn: what was never read before can hardly be learnt by an adapter.
+    """
     import torch
 
-    stream = [token for row in rows for token in (*row, stop)]
+    stream = [token for row in rows for token in (start, *row, stop)]
     blocks = len(stream) // context
     return torch.tensor(stream[: blocks * context], dtype=torch.long).view(blocks, context)
 
