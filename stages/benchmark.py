@@ -13,7 +13,7 @@ from typing import Any
 from stages.lib import contract, determinism, models, params, perplexity, records
 from stages.lib.contract import Dep, Out, Refusal, Word
 
-ANSWERS = 6  # prompts answered for a reader
+ANSWERS = 48  # prompts answered for a reader, and to see whether answers end
 
 
 def main(

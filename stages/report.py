@@ -195,7 +195,8 @@ def side_by_side(samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any
             if sample["task"] == "answers":
                 asked = "\n".join(message["content"] for message in sample["messages"])
                 rows.setdefault(asked, {})[name] = sample["answer"]
-    return [{"prompt": prompt, "answers": answers} for prompt, answers in list(rows.items())[:ANSWERS]]
+    spread = list(rows.items())[:: max(1, len(rows) // ANSWERS)][:ANSWERS]
+    return [{"prompt": prompt, "answers": answers} for prompt, answers in spread]
 
 
 def render(template: Path, **values: Any) -> str:
