@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.lib import contract, records, rows
+from stages.lib import contract, datafile, records, rows
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.params import Decontaminate
 from stages.lib.records import Record, Verdict
@@ -28,7 +28,7 @@ def main(table: Dep, kept: Out, dropped: Out, *items: Dep, decontaminate: Decont
 
 def questions(path: Path) -> Iterator[str]:
     """The ``question`` of every item of a benchmark file of JSON lines."""
-    for item in rows.read(path):
+    for item in datafile.read(path):
         number, row = (item.upstream, item.reason) if isinstance(item, rows.Refused) else item
         if not isinstance(row, dict) or not isinstance(row.get("question"), str):
             raise Refusal(f"{path}, line {number}: a benchmark item is a JSON object with a text under `question`")

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, records, rows, vietnamese
+from stages.lib import contract, datafile, records, rows, vietnamese
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.journal import Entry, Journal, home
 from stages.lib.licences import allowed
@@ -109,7 +109,7 @@ def words(task: Task) -> list[str]:
 def seed_tasks(path: Path) -> list[Task]:
     """The tasks of a self-instruct seed file: JSON lines of instruction and instances of input and output."""
     found = []
-    for item in rows.read(path):
+    for item in datafile.read(path):
         if isinstance(item, rows.Refused):
             raise Refusal(f"{path}, line {item.upstream}: {item.reason}")
         number, row = item

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, TextIO
 from urllib.parse import urlsplit
 
-from stages.lib import containers, contract, formats, records, rows
+from stages.lib import containers, contract, datafile, formats, records
 from stages.lib.containers import Unreadable
 from stages.lib.contract import Dep, Key, Out, Refusal, Word
 from stages.lib.fields import Parsed
@@ -30,6 +30,7 @@ class Tally:
     parsed: int = 0
     refused: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    first: str = ""  # row that was refused
 
 
 def main(
@@ -56,14 +57,14 @@ def main(
         log.write(json.dumps({"rows": tally.rows, "parsed": tally.parsed, "refused": tally.refused}) + "\n")
     if fault := too_much(name, source, parse, tally):
         parsed.unlink()  # a stage that is run by hand would read it
-        raise Refusal(f"{fault}. Each stands in {refused} with its reason")
+        raise Refusal(fault.format(refused))
 
 
 def read(name: str, raw: Path, source: Source) -> Iterator[Parsed | Refused]:
     """What the files of a source hold, with a bar over the bytes."""
     from tqdm import tqdm
 
-    suffix = rows.suffix_of(urlsplit(source.url).path)
+    suffix = datafile.suffix_of(urlsplit(source.url).path)
     with tqdm(total=raw.stat().st_size, unit="B", unit_scale=True, desc=f"parse {name}", leave=False) as bar:
         for member in containers.members(raw, source.files, bar.update):
             yield from formats.read(source.format, member, suffix, source.columns)
@@ -71,34 +72,61 @@ def read(name: str, raw: Path, source: Source) -> Iterator[Parsed | Refused]:
 
 def sort_out(found: Iterable[Parsed | Refused], limit: int | None, log: TextIO, tally: Tally) -> Iterator[Parsed]:
     """Pass on what was parsed, write down what was refused, and count; all of a row stands together."""
-    last = None
+    last, counted = None, False
     for row in found:
-        this = row.upstream.partition("#")[0]
-        if this != last and (isinstance(row, Parsed) or row.unit == "row"):
+        if row.upstream != last:
             if tally.rows == limit:
                 return
+            last, counted = row.upstream, False
+        if not counted and (isinstance(row, Parsed) or row.unit == "row"):
+            counted = True
             tally.rows += 1
             tally.parsed += isinstance(row, Parsed)
             tally.refused += isinstance(row, Refused)
-            last = this
         if isinstance(row, Parsed):
             yield row
         else:
-            tally.reasons[row.reason] += row.unit == "row"
-            line = {"upstream": row.upstream, "unit": row.unit, "reason": row.reason, "detail": row.detail}
+            if row.unit == "row":
+                tally.first = tally.first or row.raw
+                tally.reasons[row.reason] += 1
+            line = {"upstream": place(row), "unit": row.unit, "reason": row.reason, "detail": row.detail}
             log.write(json.dumps({**line, "raw": row.raw}, ensure_ascii=False) + "\n")
+
+
+def place(row: Parsed | Refused) -> str:
+    """Where it stood: the row, and the part of the row if it is one."""
+    return f"{row.upstream}#{row.part}" if row.part else row.upstream
 
 
 def too_much(name: str, source: Source, parse: Parse, tally: Tally) -> str:
     """What to say when so much was refused that the format is probably the wrong one, or an empty string."""
+    where = f"params.yaml: sources.{name}"
+    if not tally.rows:
+        return f"{where}: the file holds no row of anything"
     most = parse.max_refused if source.max_refused is None else source.max_refused
     if tally.parsed and tally.refused <= most * tally.rows:
         return ""
-    often = ", ".join(f"{reason} ({count:,})" for reason, count in tally.reasons.most_common(3) if count)
+    often = ", ".join(f"{reason} ({count:,})" for reason, count in tally.reasons.most_common(3))
     return (
-        f"params.yaml: sources.{name}.format: as {source.format}, {tally.refused:,} of {tally.rows:,} rows were "
-        f"refused ({often or 'there are none'}); at most {most:.0%} may be. If they are rightly refused, say "
-        f"sources.{name}.max_refused"
+        f"{where}.format: as {source.format}, {tally.refused:,} of {tally.rows:,} rows were refused: {often}. At most "
+        f"{most:.0%} may be, and one must be left.{columns(name, tally)} If they are rightly refused, say "
+        f"sources.{name}.max_refused. Each stands in {{}} with its reason"
+    )
+
+
+def columns(name: str, tally: Tally) -> str:
+    """A word about columns when what is missing may be there under another name."""
+    if not any(reason.endswith(" is missing") for reason in tally.reasons):
+        return ""
+    try:
+        row = json.loads(tally.first)
+    except json.JSONDecodeError:
+        return ""
+    found = ", ".join(row) if isinstance(row, dict) else ""
+    return (
+        f" The first has the columns {found}: sources.{name}.columns says which is which, {{{{ours: theirs}}}}."
+        if found
+        else ""
     )
 
 
@@ -111,7 +139,7 @@ def to_record(row: Parsed, source: str, said: Source) -> Record:
         source=source,
         licence=said.licence,
         lang=row.lang or said.lang,
-        upstream=row.upstream,
+        upstream=place(row),
         group=group,
     )
 

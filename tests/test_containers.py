@@ -106,6 +106,19 @@ def test_an_empty_file_and_an_archive_without_the_wanted_file_are_told(tmp_path:
         read(zipped(tmp_path / "z", **{"a.txt": b"x"}), "*.csv")
 
 
+def test_an_archive_within_an_archive_and_an_empty_one_are_told(tmp_path: Path) -> None:
+    inner = zipped(tmp_path / "i", **{"a.txt": b"x"}).read_bytes()
+    with pytest.raises(Unreadable, match=r"b\.zip in the archive is an archive itself"):
+        read(zipped(tmp_path / "z", **{"b.zip": inner}))
+    with pytest.raises(Unreadable, match="nothing but folders"):
+        read(zipped(tmp_path / "e"))
+
+
+def test_what_is_packed_twice_is_unpacked_twice(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_bytes(gzip.compress(gzip.compress(TEXT)))
+    assert read(tmp_path / "raw") == {"": TEXT}
+
+
 def test_a_locked_zip_is_told(tmp_path: Path) -> None:
     path = zipped(tmp_path / "z", a=b"x")
     data = bytearray(path.read_bytes())

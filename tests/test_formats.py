@@ -54,6 +54,10 @@ INSTRUCTIONS = {
         ["user: Who?\n\nShe.", "assistant: She"],
     ),
     "prompt and response": ({"prompt": "Hỏi", "response": "Đáp"}, ["user: Hỏi", "assistant: Đáp"]),
+    "an empty name before a full one": (
+        {"instruction": "", "prompt": "Hỏi", "output": "Đáp"},
+        ["user: Hỏi", "assistant: Đáp"],
+    ),
     "lists of one": ({"prompt": ["Hỏi"], "response": "Đáp"}, ["user: Hỏi", "assistant: Đáp"]),
     "lists of pieces": ({"prompt": "Hỏi", "response": ["Một", "Hai"]}, ["user: Hỏi", "assistant: Một\n\nHai"]),
     "history and system": (
@@ -91,6 +95,7 @@ NO_INSTRUCTIONS: list[tuple[Any, str]] = [
     ({"prompt": ["x"], "response": "|||TRANSLATION_FAILED|||An answer."}, "failure marker"),
     ({"prompt": "x", "response": [1]}, "response is not a text"),
     ({"instruction": "x", "output": "y", "history": "z"}, "history is not a list of questions and answers"),
+    ({"instruction": "x", "output": "y", "history": 5}, "history is not a list of questions and answers"),
     ("text", "not an object but str"),
     (None, "not an object but NoneType"),
 ]
@@ -105,16 +110,28 @@ def test_rows_that_are_no_instruction(row: Any, reason: str) -> None:
 
 def test_a_seed_task_is_one_record_an_instance() -> None:
     good, _ = read("alpaca", {"instruction": "Dịch", "instances": [{"input": "a", "output": "b"}, {"output": "c"}]})
-    assert [(row.upstream, texts(row)) for row in good] == [
-        ("1", ["user: Dịch\n\na", "assistant: b"]),
-        ("1#2", ["user: Dịch", "assistant: c"]),
+    assert [(row.upstream, row.part, texts(row)) for row in good] == [
+        ("1", "", ["user: Dịch\n\na", "assistant: b"]),
+        ("1", "2", ["user: Dịch", "assistant: c"]),
     ]
+
+
+def test_a_bad_instance_costs_that_instance_alone() -> None:
+    good, bad = read("alpaca", {"instruction": "Dịch", "instances": [{"output": ""}, {"output": "b"}, 7]})
+    assert [(row.part, texts(row)[1]) for row in good] == [("2", "assistant: b")]
+    assert [(row.part, row.reason, row.unit) for row in bad] == [
+        ("1", "empty output", "part"), ("3", "an instance is not an object", "part"),
+    ]  # fmt: skip
+    _, bad = read("alpaca", {"instruction": "Dịch", "instances": [{"output": ""}]})
+    assert [(row.reason, row.unit) for row in bad] == [("empty output", "row")]
 
 
 def test_columns_give_our_names_to_theirs() -> None:
     good, _ = read_bytes(
         "alpaca", '[{"câu hỏi": "A?", "đáp": "B."}]'.encode(), {"instruction": "câu hỏi", "output": "đáp"}
     )
+    assert texts(good[0]) == ["user: A?", "assistant: B."]
+    good, _ = read_bytes("alpaca", b'[{"instruction": "A?", "output": "B."}]', {"instruction": "q"})
     assert texts(good[0]) == ["user: A?", "assistant: B."]
 
 
@@ -131,13 +148,14 @@ def test_sharegpt_systems_and_the_pieces_of_one_conversation() -> None:
         {"id": "abc_0", "system": "Be brief.", "conversations": [human(), gpt()]},
         {"id": "abc_17", "conversations": [human(), gpt(), human(), gpt()]},
         {"id": "d_e", "conversations": [{"from": "system", "value": "Sys"}, human(), gpt()]},
+        {"conversations": [{"from": "system", "value": ""}, human(), gpt()]},
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]},
     ]
     good, bad = read("sharegpt", *rows)
     assert not bad
-    assert [row.group for row in good] == ["abc", "abc", "d_e", ""]
+    assert [row.group for row in good] == ["abc", "abc", "d_e", "", ""]
     assert texts(good[0])[0] == "system: Be brief." and texts(good[2])[0] == "system: Sys"
-    assert texts(good[3]) == ["user: Hi", "assistant: Yo"]
+    assert texts(good[3]) == texts(good[4]) == ["user: Hi", "assistant: Yo"]
 
 
 def test_sharegpt_tools_keep_their_turns() -> None:
@@ -168,7 +186,7 @@ BROKEN_OFF = {
 def test_a_conversation_is_kept_up_to_its_first_fault(reason: str, turns: list[Any]) -> None:
     good, bad = read("sharegpt", {"id": "x", "conversations": turns})
     assert texts(good[0]) == ["user: Hi", "assistant: Yo"]
-    assert [(row.upstream.partition("#")[0], row.reason, row.unit) for row in bad] == [("1", reason, "message")]
+    assert [(row.upstream, row.reason, row.unit) for row in bad] == [("1", reason, "part")]
 
 
 NO_CONVERSATIONS: list[tuple[Any, str]] = [
@@ -215,7 +233,9 @@ def check_tree(good: list[Parsed], bad: list[Refused]) -> None:
     conversation = next(row for row in good if row.kind == "conversation")
     assert texts(conversation) == ["user: Hỏi?", "assistant: hay", "user: Rồi sao?", "assistant: Thế thôi."]
     assert {(row.group, row.lang) for row in good} == {("t", "vi")}
-    assert [(row.upstream, row.reason, row.unit) for row in bad] == [("1#xóa", "deleted message", "message")]
+    assert [(f"{row.upstream}#{row.part}", row.reason, row.unit) for row in bad] == [
+        ("1#xóa", "deleted message", "part")
+    ]
 
 
 def test_oasst_pairs_join_ranked_siblings_and_the_best_path_is_the_conversation() -> None:
@@ -246,8 +266,17 @@ def test_oasst_messages_without_their_parent_or_twice_are_told() -> None:
     ]
     _, bad = read("oasst", *rows)
     assert {(row.reason, row.unit) for row in bad} == {
-        ("deleted message", "message"), ("its parent is missing", "message"), ("message twice", "row"),
+        ("deleted message", "part"), ("its parent is missing", "row"), ("message twice", "row"),
     }  # fmt: skip
+
+
+def test_oasst_messages_in_a_circle_or_below_an_orphan_are_told_and_long_chains_are_read() -> None:
+    circle = [{"message_id": str(n), "parent_id": str((n + 1) % 3), "text": "x"} for n in range(3)]
+    orphans = [{"message_id": "o", "parent_id": "?", "text": "x"}, {"message_id": "p", "parent_id": "o", "text": "y"}]
+    chain = [{"message_id": f"c{n}", "parent_id": f"c{n - 1}" if n else None, "text": f"{n}"} for n in range(3001)]
+    good, bad = read("oasst", *circle, *orphans, *chain)
+    assert [len(row.messages) for row in good] == [3000]
+    assert sorted((row.upstream, row.reason) for row in bad) == [(str(n), "its parent is missing") for n in range(1, 6)]
 
 
 NO_TREES: list[tuple[Any, str]] = [
@@ -317,6 +346,7 @@ PAIRS = {
         {"messages": [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}], "label": True},
         ["user: A", "chosen: B"],
     ),
+    "KTO, from a spreadsheet": ({"prompt": "A", "completion": "B", "label": "TRUE"}, ["user: A", "chosen: B"]),
     "KTO, bad": ({"prompt": "A", "completion": "B", "label": False}, ["user: A", "rejected: B"]),
 }  # fmt: skip
 
@@ -372,6 +402,13 @@ def test_text_of_any_shape() -> None:
     assert [(row.upstream, row.reason) for row in bad] == [("4", "not UTF-8")]
 
 
+def test_text_may_begin_like_json_and_json_may_hold_texts() -> None:
+    for plain in ("[Video] Một.\nHai.\n", "{ngoặc} Một.\n", '"Chào", anh nói.\n'):
+        assert texts(read_bytes("text", plain.encode())[0][0])[0] == f"text: {plain.splitlines()[0]}"
+    for rows in ('["Một.", "Hai."]', '"Một."\n"Hai."\n'):
+        assert [texts(row) for row in read_bytes("text", rows.encode())[0]] == [["text: Một."], ["text: Hai."]]
+
+
 def test_lines_are_never_taken_for_json() -> None:
     good, _ = read_bytes("lines", "[Video] Một.\n{Hai}\n".encode())
     assert [texts(row) for row in good] == [["text: [Video] Một."], ["text: {Hai}"]]
@@ -391,7 +428,7 @@ JSON = st.recursive(
 @given(st.sampled_from(sorted(formats.ROW_FORMATS)), st.lists(JSON, min_size=1, max_size=4))
 def test_no_row_crashes_a_format_or_vanishes(format: str, rows: list[Any]) -> None:
     good, bad = read(format, *json.loads(json.dumps(rows).encode("utf-8", "replace")))
-    places = {row.upstream.partition("#")[0] for row in good} | {row.upstream.partition("#")[0] for row in bad}
+    places = {row.upstream for row in good} | {row.upstream for row in bad}
     # flat messages are gathered into trees, so there a row may be told as part of another
     assert format == "oasst" or places == {str(number) for number in range(1, len(rows) + 1)}
     assert all(message["content"] for row in good for message in row.messages)

@@ -1,13 +1,17 @@
 """The parse stage: tallies, limits, thresholds, archives, and nothing half-written; and the real files, if at hand."""
 
 import gzip
+import io
 import json
 import re
+import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from stages import parse
@@ -98,11 +102,63 @@ def test_an_archive_that_leads_out_of_its_folder_writes_nothing(tmp_path: Path) 
 
 def test_a_source_of_which_too_much_is_refused_fails_and_keeps_the_reasons(tmp_path: Path) -> None:
     data = lines(GOOD, {"instruction": "x"}, {"instruction": "y"})
-    with pytest.raises(Refusal, match=r"2 of 3 rows were refused \(output is missing \(2\)\); at most 50%"):
+    with pytest.raises(
+        Refusal, match=r"2 of 3 rows were refused: output is missing \(2\)\. At most 50%.*has the columns instruction:"
+    ):
         run(tmp_path, data)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["r"]
     kept, _ = run(tmp_path, data, max_refused=0.7)
     assert len(kept) == 1
+
+
+BAD = [
+    b'[{"instruction": "A", "output": "\\ud800"}, {"instruction": "A", "output": "B"}]',
+    b'[{"instruction": "A", "output": "\xff"}, {"instruction": "A", "output": "B"}]',
+    b'{"instruction": "A", "output": "\\ud800"}\n{"instruction": "A", "output": "B"}',
+    b'{"_id" : ObjectId("5"), "instruction": "A", "output": "\xff"}\n{"instruction": "A", "output": "B"}',
+    b"instruction,output\nA,\xff\nA,B\n",
+]
+
+
+@pytest.mark.parametrize(
+    "data", BAD, ids=["half pair, array", "byte, array", "half pair, lines", "byte, mongo", "byte, csv"]
+)
+def test_what_is_no_unicode_is_written_down_too(tmp_path: Path, data: bytes) -> None:
+    kept, refused = run(tmp_path, data)
+    assert len(kept) == 1 and [row.get("reason") for row in refused] == ["not UTF-8", None]
+
+
+def test_tables_are_read_from_a_tar_and_an_odd_name_is_no_place(tmp_path: Path) -> None:
+    table = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([GOOD]), table)
+    path = tmp_path / "raw"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in {"a.parquet": table.getvalue(), "C#.csv": b"instruction,output\nA,B\nA\nC,D\n"}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    kept, refused = run(tmp_path, path)
+    assert [record["upstream"] for record in kept] == ["a.parquet:1", "C#.csv:1", "C#.csv:3"]
+    assert refused[-1] == {"rows": 4, "parsed": 3, "refused": 1}
+
+
+def test_a_limit_stops_before_what_is_told_of_the_next_row(tmp_path: Path) -> None:
+    tree = {"prompt": {"text": "A", "replies": [{"text": "B", "deleted": True}, {"text": "C"}]}}
+    _, refused = run(tmp_path, lines(tree, tree), "oasst", limit=1)
+    assert [row.get("reason") for row in refused] == ["deleted message", None]
+
+
+@pytest.mark.parametrize("data", [b"[]", b"instruction,output\n", b"\n \n"])
+def test_a_file_without_a_row_says_so(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(Refusal, match="holds no row of anything"):
+        run(tmp_path, data)
+
+
+def test_other_columns_are_named_and_so_is_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        Refusal, match=r"the columns Câu hỏi, Trả lời: sources\.s\.columns says which is which, \{ours: theirs\}"
+    ):
+        run(tmp_path, "Câu hỏi,Trả lời\nA,B\n".encode())
 
 
 def test_a_source_without_a_record_fails_however_lenient_it_is(tmp_path: Path) -> None:

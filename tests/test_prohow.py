@@ -194,7 +194,7 @@ def test_what_is_damaged_is_named(turtle: str, where: str, reason: str) -> None:
     shown = PHO if "e1 prohow:has_step" not in turtle else PHO.replace("w:1e1 prohow:has_method w:2e2 .\n", "")
     _, faults, summary = read(shown + turtle)
     assert where in [fault.where for fault in faults]
-    assert any(reason in fault.reason for fault in faults) and summary.faults == len(faults)
+    assert any(reason in fault.reason + fault.detail for fault in faults) and summary.faults == len(faults)
 
 
 BROKEN = [

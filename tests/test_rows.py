@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import rows
+from stages.lib import datafile, json_rows, rows
 from stages.lib.containers import Member, Unreadable
 from stages.lib.rows import Refused
 
@@ -27,9 +27,8 @@ def member(data: bytes, name: str = "") -> Member:
 
 def told(data: bytes, name: str = "") -> list[tuple[str, Any]]:
     """(position, row) of what was read, (position, reason) of what was refused."""
-    return [
-        (item.upstream, item.reason) if isinstance(item, Refused) else item for item in rows.rows(member(data, name))
-    ]
+    found = datafile.rows(member(data, name))
+    return [(item.upstream, item.reason) if isinstance(item, Refused) else item for item in found]
 
 
 JSON_LINES = {
@@ -54,6 +53,8 @@ JSON_LINES = {
         ],
     ),
     "nested too deeply": (GOOD + b"\n" + b"[" * 100_000, [("1", ROW), ("2", "not JSON")]),
+    "a long number": (GOOD + b'\n{"a": 1' + b"0" * 5000 + b"}", [("1", ROW), ("2", "not JSON")]),
+    "code that looks like mongo": (b'{"a": "x = pd.Timestamp(5)"}', [("1", {"a": "x = pd.Timestamp(5)"})]),
     "no objects": (b'"text"\n7\nnull', [("1", "text"), ("2", 7), ("3", None)]),
 }  # fmt: skip
 
@@ -77,6 +78,20 @@ ARRAYS = {
         ],
     ),
     "bad byte": (b"[" + GOOD + b"," + GOOD.replace(b"B", b"\xe9") + b"]", [("1", ROW), ("2", "not UTF-8")]),
+    "rows that begin otherwise behind a broken one": (
+        b'[{"id": 1, "output": "B"}, {"output": oops}, {"output": "B", "id": 2}]',
+        [("1", {"id": 1, "output": "B"}), ("2", "not JSON"), ("3", {"output": "B", "id": 2})],
+    ),
+    "objects within a broken row are no rows": (
+        b'[{"id": 1, "t": [{"x": 1}]}, {"id" 2, "t": [{"x": 1}, {"x": 2}]}, {"id": 3}]',
+        [("1", {"id": 1, "t": [{"x": 1}]}), ("2", "not JSON"), ("3", {"id": 3})],
+    ),
+    "code that looks like mongo": (
+        b'[{"a": "x = pd.Timestamp(5), ISODate(\'y\')"}, {"a": "\\": NumberInt(5)"}]',
+        [("1", {"a": "x = pd.Timestamp(5), ISODate('y')"}), ("2", {"a": '": NumberInt(5)'})],
+    ),
+    "mongo in a list": (b'[{"a": [ISODate("x"), NumberLong(3)]}]', [("1", {"a": ["x", "3"]})]),
+    "a long number": (b'[{"a": 1' + b"0" * 5000 + b"}]", [("1", "not JSON")]),
     "key twice": (b"[" + GOOD + b', {"a": 1, "a": 2},' + GOOD + b"]", [("1", ROW), ("2", "duplicate key"), ("3", ROW)]),
     "NaN is null": (b'[{"input": NaN}]', [("1", {"input": None})]),
     "over several lines": (b'{\n  "a": 1\n}\n{\n  "a": 2\n}\n', [("1", {"a": 1}), ("2", {"a": 2})]),
@@ -99,6 +114,13 @@ TABLES = {
     "bom, crlf, unnamed column": (b"\xef\xbb\xbf,b\r\n7,x\r\n", [("1", {"": "7", "b": "x"})]),
     "semicolons": (b"a;b\n1;2\n", [("1", {"a": "1", "b": "2"})]),
     "wrong number": (b"a,b\n1\n1,2\n", [("1", "wrong number of cells"), ("2", {"a": "1", "b": "2"})]),
+    "a quote that is never closed": (b'a,b\n1,"2\n3,4\n', [("1", "not CSV"), ("2", {"a": "3", "b": "4"})]),
+    "a quote that another closes": (
+        b'a,b\n1,"2\n3,"4"\n5,6\n',
+        [("1", "not CSV"), ("2", {"a": "3", "b": "4"}), ("3", {"a": "5", "b": "6"})],
+    ),
+    "conflict": (b"a,b\n<<<<<<< HEAD\n1,2\n", [("1", "merge-conflict marker"), ("2", {"a": "1", "b": "2"})]),
+    "blank lines, unnamed columns": (b"\n\na,b,,\n\n1,2,,\n", [("1", {"a": "1", "b": "2", "": ""})]),
     "bad byte": (b"a,b\n\xe9,2\n1,2\n", [("1", "not UTF-8"), ("2", {"a": "1", "b": "2"})]),
 }
 
@@ -114,18 +136,28 @@ def test_json_in_windows_of_any_size_is_the_same(
 ) -> None:
     # a chunk that ends within a number, a literal or an escape must be no fault
     for size in (7, 16, 31):
-        monkeypatch.setattr(rows, "CHUNK", size)
+        monkeypatch.setattr(json_rows, "CHUNK", size)
         assert [pair for pair in told_values(data)] == expected
 
 
 def told_values(data: bytes) -> Iterator[tuple[str, Any]]:
-    for item in rows.values(member(data).file):
+    for item in json_rows.values(member(data).file):
         yield (item.upstream, item.reason) if isinstance(item, Refused) else item
 
 
 @pytest.mark.parametrize(("data", "expected"), TABLES.values(), ids=TABLES)
 def test_tables(data: bytes, expected: list[tuple[str, Any]]) -> None:
     assert told(data, "x.csv") == [(f"x.csv:{place}", row) for place, row in expected]
+
+
+def test_a_table_without_a_telling_name_is_told_by_its_heading() -> None:
+    assert told(b"instruction,output\nA,B\n") == [("1", ROW)]
+    assert [found for _, found in told(b"broken, line\n" + GOOD)] == ["not JSON", ROW]
+
+
+def test_a_row_of_cells_without_an_end_is_refused_by_its_first_line() -> None:
+    data = b'a,b\n1,"' + b"x" * (3 << 20) + b"\n3,4\n"
+    assert told(data, "x.csv") == [("x.csv:1", "not CSV"), ("x.csv:2", {"a": "3", "b": "4"})]
 
 
 def test_two_columns_of_one_name_are_refused() -> None:
@@ -153,7 +185,7 @@ def test_a_row_of_50_mb_is_refused_without_being_held(layout: str) -> None:
     source = member(data)
     tracemalloc.start()
     try:
-        found = [(item.upstream, item.reason) if isinstance(item, Refused) else item for item in rows.rows(source)]
+        found = [(item.upstream, item.reason) if isinstance(item, Refused) else item for item in datafile.rows(source)]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

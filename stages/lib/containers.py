@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO, cast
 
 BUFFER = 1 << 20
 TAR_MAGIC = (257, b"ustar")
-ZIP_MAGIC = b"PK\x03\x04"
+ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 # what the libraries raise on bytes that are cut or damaged
 DAMAGE = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, OSError)
 
@@ -29,21 +29,14 @@ class Unreadable(Exception):
     """The file as a whole can't be read as what it should be."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """A data file: its path in the archive (empty for a file that is no archive) and its bytes."""
-
-    name: str
-    file: BinaryIO
-
-
 class Metered(io.RawIOBase):
     """A file that tells how many bytes were read of it, for a progress bar."""
 
     def __init__(self, file: BinaryIO, advance: Callable[[int], Any]) -> None:
         self._file = file
         self._advance = advance
-        self._furthest = 0
+        self._left = file.seek(0, io.SEEK_END)
+        file.seek(0)
 
     def readable(self) -> bool:
         """It can be read."""
@@ -58,13 +51,41 @@ class Metered(io.RawIOBase):
         return self._file.seek(offset, whence)
 
     def readinto(self, buffer: Any) -> int:
-        """Read, and tell how far beyond the furthest place so far."""
-        count = cast(Any, self._file).readinto(buffer)
-        place = self._file.tell()
-        if place > self._furthest:
-            self._advance(place - self._furthest)
-            self._furthest = place
-        return int(count)
+        """Read, and tell how much; what is read twice is not told twice."""
+        count = int(cast(Any, self._file).readinto(buffer))
+        self._advance(min(count, self._left))
+        self._left -= min(count, self._left)
+        return count
+
+
+class Stream(io.RawIOBase):
+    """A member of a tar that is read in one pass: its own class claims no more than that."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what comes next."""
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A data file: its path in the archive (empty for a file that is no archive) and its bytes."""
+
+    name: str
+    file: BinaryIO
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether any place in it can be read without what comes before."""
+        return isinstance(getattr(self.file, "raw", None), Metered)
 
 
 def members(
@@ -94,9 +115,12 @@ def opened(name: str, file: io.BufferedReader) -> Iterator[Member]:
     """A file, its decompressed form, or what an archive holds."""
     # peek promises nothing beyond what one raw read gives, so a fresh buffer is filled by one large read
     head = file.peek(BUFFER)
-    if head.startswith(ZIP_MAGIC) and not name:
+    zipped, tarred = head.startswith(ZIP_MAGIC), head[TAR_MAGIC[0] :].startswith(TAR_MAGIC[1])
+    if name and (zipped or tarred):
+        raise Unreadable(f"{name} in the archive is an archive itself; unpack the outer one")
+    if zipped:
         yield from from_zip(file)
-    elif head[TAR_MAGIC[0] :].startswith(TAR_MAGIC[1]) and not name:
+    elif tarred:
         yield from from_tar(file)
     elif (unpacked := decompressed(file, head)) is not None:
         yield from opened(name, io.BufferedReader(cast(Any, unpacked), BUFFER))
@@ -107,7 +131,7 @@ def opened(name: str, file: io.BufferedReader) -> Iterator[Member]:
 def decompressed(file: io.BufferedReader, head: bytes) -> IO[bytes] | None:
     """A stream of what a compressed file holds, or None when it is not compressed."""
     if head.startswith(b"\x1f\x8b"):
-        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+        return cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb"))
     if head.startswith(b"BZh"):
         return bz2.BZ2File(file)
     if head.startswith(b"\xfd7zXZ\x00"):
@@ -142,7 +166,7 @@ def from_tar(file: io.BufferedReader) -> Iterator[Member]:
             check_path(info.name)
             inner = archive.extractfile(info) if info.isreg() and not hidden(info.name) else None
             if inner is not None:
-                yield from opened(info.name, io.BufferedReader(cast(Any, inner), BUFFER))
+                yield from opened(info.name, io.BufferedReader(Stream(inner), BUFFER))
 
 
 def check_path(name: str) -> None:

@@ -20,6 +20,7 @@ class Parsed(NamedTuple):
     upstream: str
     group: str = ""
     lang: str = ""
+    part: str = ""  # of the row: an instance
 
 
 class Fault(ValueError):
@@ -41,13 +42,13 @@ TEMPLATE = re.compile(
 )
 
 
-def refused(number: str, reason: str, row: Any, unit: str = "row") -> Refused:
-    """A row that is no record, with the text that it was."""
-    return Refused(number, reason, rows.dump(row)[:RAW_BOUND], unit=unit)
+def refused(number: str, reason: str, row: Any, part: str = "") -> Refused:
+    """A row that is no record, or a part of a row, with the text that it was."""
+    return Refused(number, reason, rows.printable(rows.dump(row)[:RAW_BOUND]), "", "part" if part else "row", part)
 
 
 def text(row: dict[str, Any], names: Iterable[str]) -> str:
-    """The text under the first of some names that the row has, or an empty one. Raises Fault if it is no text."""
+    """The text under the first of some names that has any, or an empty one. Raises Fault if it is no text."""
     for name in names:
         value = row.get(name)
         if value is None:
@@ -56,7 +57,8 @@ def text(row: dict[str, Any], names: Iterable[str]) -> str:
             value = joined(name, value)
         if FAILED in value:
             raise Fault("failure marker")
-        return value.strip()
+        if value := value.strip():
+            return value
     return ""
 
 
@@ -90,7 +92,10 @@ def asked(row: dict[str, Any]) -> str:
 def before(row: dict[str, Any]) -> list[Message]:
     """The turns before the instruction: a system text and LLaMA-Factory's ``history`` of questions and answers."""
     turns: list[Message] = [{"role": "system", "content": system}] if (system := text(row, ["system"])) else []
-    for exchange in row.get("history") or []:
+    history = row.get("history") or []
+    if not isinstance(history, list):
+        raise Fault("history is not a list of questions and answers")
+    for exchange in history:
         if not isinstance(exchange, list) or len(exchange) != 2 or not all(isinstance(part, str) for part in exchange):
             raise Fault("history is not a list of questions and answers")
         turns += [

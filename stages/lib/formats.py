@@ -5,11 +5,11 @@ A format is a function from rows to what could be made of them (:class:`Parsed`)
 how rows lie in files (``stages/lib/rows.py``), and whether a record is any good (``stages/clean.py``).
 """
 
-import io
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
-from stages.lib import markup, preferences, rows, trees, turns
+from stages.lib import datafile, markup, preferences, rows, trees, turns
 from stages.lib.containers import Member, Unreadable
 from stages.lib.fields import ANSWER, Fault, Found, Parsed, asked, before, needed, refused, text
 from stages.lib.records import Message
@@ -31,7 +31,7 @@ def read(
     elif format == "lines" or (format == "text" and is_plain(member, suffix)):
         yield from prose(member)
     else:
-        found = rows.rows(member, suffix)
+        found = datafile.rows(member, suffix)
         yield from ROW_FORMATS[format](renamed(found, columns) if columns else found)
 
 
@@ -41,7 +41,8 @@ def renamed(found: Iterable[Row | Refused], columns: dict[str, str]) -> Iterator
         if isinstance(item, Refused) or not isinstance(item[1], dict):
             yield item
         else:
-            yield item[0], {**item[1], **{ours: item[1].get(theirs) for ours, theirs in columns.items()}}
+            ours = {name: item[1][column] for name, column in columns.items() if column in item[1]}
+            yield item[0], {**item[1], **ours}
 
 
 def each(parser: Parser) -> Callable[[Iterable[Row | Refused]], Iterator[Parsed | Refused]]:
@@ -53,6 +54,7 @@ def each(parser: Parser) -> Callable[[Iterable[Row | Refused]], Iterator[Parsed 
                 yield item
                 continue
             number, row = item
+            row = {BODY[0]: row} if parser is article and isinstance(row, str) else row
             if not isinstance(row, dict):
                 yield refused(number, f"not an object but {type(row).__name__}", row)
                 continue
@@ -68,14 +70,29 @@ def alpaca(number: str, row: dict[str, Any]) -> Found:
     """Stanford Alpaca, Dolly, GPTeacher and all that ask under one of :data:`INSTRUCTION`; a seed task's instances."""
     instances = row.get("instances")
     if isinstance(instances, list) and instances:
-        for place, instance in enumerate(instances, 1):
-            if not isinstance(instance, dict):
-                raise Fault("an instance is not an object")
-            yield from alpaca(f"{number}#{place}" if place > 1 else number, {**row, "instances": None, **instance})
+        yield from told(number, row, instances)
         return
     earlier = before(row)
     turns = [*earlier, *exchange(asked(row), needed(row, ANSWER))]
     yield Parsed("conversation" if earlier else "instruction", turns, number)
+
+
+def told(number: str, row: dict[str, Any], instances: list[Any]) -> Found:
+    """A record of each instance of a seed task; the row is refused when none is good."""
+    good, bad = list[Parsed](), list[Refused]()
+    for place, instance in enumerate(instances, 1):
+        try:
+            if not isinstance(instance, dict):
+                raise Fault("an instance is not an object")
+            for found in alpaca(number, {**row, "instances": None, **instance}):
+                if isinstance(found, Parsed):
+                    good.append(found._replace(part=str(place) if place > 1 else ""))
+        except Fault as fault:
+            bad.append(refused(number, str(fault), instance, part=str(place)))
+    if not good:
+        raise Fault(bad[0].reason)
+    yield from good
+    yield from bad
 
 
 def exchange(question: str, answer: str) -> list[Message]:
@@ -95,17 +112,19 @@ def article(number: str, row: dict[str, Any]) -> Found:
 
 def is_plain(member: Member, suffix: str) -> bool:
     """Whether a file is text without any rows of a table or of JSON."""
-    head = cast(io.BufferedReader, member.file).peek(rows.CHUNK)[: rows.CHUNK]
-    tabular = (rows.suffix_of(member.name) or suffix) in (".csv", ".tsv") or head.startswith(b"PAR1")
-    return not tabular and not head.decode("utf-8-sig", "replace").lstrip().startswith(("[", "{"))
+    tabular = (datafile.suffix_of(member.name) or suffix) in (".csv", ".tsv")
+    if tabular or datafile.peek(member).startswith(b"PAR1"):
+        return False
+    return not datafile.is_json(datafile.beginning(member))
 
 
 def prose(member: Member) -> Iterator[Parsed | Refused]:
     """Plain text, one paragraph a line, as in binhvq/news-corpus. Blank lines are no rows."""
     prefix = f"{member.name}:" if member.name else ""
+    datafile.beginning(member)  # says so if it is no UTF-8
     for item in rows.lines(member.file):
         if isinstance(item, Refused):
-            yield Refused(prefix + item.upstream, item.reason, item.raw, item.detail)
+            yield replace(item, upstream=prefix + item.upstream)
         else:
             content = markup.unescape(item[1]) if "&" in item[1] else item[1]
             yield Parsed("text", [{"role": "text", "content": content}], prefix + item[0])
@@ -118,7 +137,7 @@ def how_tos(member: Member) -> Iterator[Parsed | Refused]:
     try:
         for found in prohow.how_tos(member.file):
             if isinstance(found, turtle.Fault):
-                yield Refused(found.where, found.reason, found.raw[:RAW_BOUND], unit="statement")
+                yield Refused(found.where, found.reason, found.raw[:RAW_BOUND], found.detail)
             elif isinstance(found, prohow.Summary):
                 if found.triples and not found.how_tos:
                     raise Unreadable(f"all {found.triples:,} triples were read, and none tells of a how-to")

@@ -15,6 +15,7 @@ from stages.lib.turns import ROLES, conversation, listed, speech, system
 
 SPEAKER = re.compile(r"\n\n(Human|Assistant): ?")
 LABELS = ("label", "kto_tag")
+VERDICTS = {"true": "chosen", "1": "chosen", "1.0": "chosen", "false": "rejected", "0": "rejected", "0.0": "rejected"}
 
 
 def preference(number: str, row: dict[str, Any]) -> Found:
@@ -31,10 +32,10 @@ def preference(number: str, row: dict[str, Any]) -> Found:
     label = next((row[name] for name in LABELS if row.get(name) is not None), None)
     if label is None:
         raise Fault("neither chosen and rejected nor a label")
-    if label not in (True, False, "true", "false", "True", "False"):
+    verdict = VERDICTS.get(str(label).strip().lower())
+    if verdict is None:
         raise Fault("label is neither true nor false")
     turns, answer = answered(row)
-    verdict = "chosen" if str(label).lower() in ("true", "1") else "rejected"
     yield Parsed("verdict", [*turns, {"role": verdict, "content": answer}], number)
 
 

@@ -136,7 +136,7 @@ def how_tos(file: BinaryIO) -> Iterator[HowTo | Fault | Summary]:
                 faults += isinstance(made, Fault)
                 yield made
     if early:
-        raise ValueError(f"no Turtle: {early[0].where}: {early[0].reason}")
+        raise ValueError(f"no Turtle: {early[0].where}: {early[0].detail}")
     for made in [*(told(nodes, name) for name in waiting), *strays(nodes, begun)]:
         faults += isinstance(made, Fault)
         yield made

@@ -32,7 +32,7 @@ def oasst(found: Iterable[Row | Refused]) -> Iterator[Parsed | Refused]:
             yield refused(number, f"not an object but {type(row).__name__}", row)
         elif "prompt" in row or "message_id" not in row:
             yield from tree(number, row.get("prompt"), str(row.get("message_tree_id") or number), row)
-        elif "replies" in row and row.get("parent_id") is None:
+        elif isinstance(row.get("replies"), list) and row.get("parent_id") is None:
             yield from tree(number, row, str(row["message_id"]), row)
         elif str(row["message_id"]) in flat:
             yield refused(number, "message twice", row)
@@ -43,17 +43,20 @@ def oasst(found: Iterable[Row | Refused]) -> Iterator[Parsed | Refused]:
 
 def gathered(flat: dict[str, tuple[str, Node]]) -> Iterator[Parsed | Refused]:
     """Flat messages as the trees that they are; an upstream row is a tree then, at its first message."""
-    roots = []
-    for number, message in flat.values():
-        parent = message.get("parent_id")
-        if parent is None:
-            roots.append((number, message))
-        elif str(parent) in flat:
-            flat[str(parent)][1].setdefault("replies", []).append(message)
-        else:
-            yield refused(f"{number}#{message['message_id']}", "its parent is missing", message, unit="message")
-    for number, message in roots:
-        yield from tree(number, message, str(message.get("message_tree_id") or message["message_id"]), message)
+    children: dict[str, list[str]] = {}
+    for name, (_, message) in flat.items():
+        children.setdefault(str(message.get("parent_id")), []).append(name)
+    reached = set[str]()
+    for name, (number, message) in flat.items():
+        if message.get("parent_id") is None:
+            waiting = [name]
+            while waiting:
+                reached.add(this := waiting.pop())
+                flat[this][1]["replies"] = [flat[child][1] for child in children.get(this, [])]
+                waiting += children.get(this, [])
+            yield from tree(number, message, str(message.get("message_tree_id") or name), message)
+    for name in flat.keys() - reached if len(reached) < len(flat) else ():
+        yield refused(flat[name][0], "its parent is missing", flat[name][1])
 
 
 def tree(number: str, root: Any, name: str, row: Node) -> Iterator[Parsed | Refused]:
@@ -68,9 +71,9 @@ def tree(number: str, root: Any, name: str, row: Node) -> Iterator[Parsed | Refu
     if fault:
         yield refused(number, fault, row)
         return
-    found = list(walk(root, [], number, name))
+    found = list(walk(root, number, name))
     if not any(isinstance(part, Parsed) for part in found):
-        yield refused(number, "no usable answer", row)
+        yield refused(number, "no usable answer", {**row, "replies": [], "prompt": {**root, "replies": []}})
     yield from found
 
 
@@ -94,23 +97,43 @@ def usable(messages: Any, number: str, lang: str) -> tuple[list[Node], list[Refu
     bad: list[Refused] = []
     for message in messages if isinstance(messages, list) else []:
         if not isinstance(message, dict):
-            bad.append(refused(f"{number}#?", "not a message", message, unit="message"))
+            bad.append(refused(number, "not a message", message, part="?"))
             continue
         fault = unusable(message) or ("another language" if message.get("lang", lang) != lang else "")
         if fault:
-            bad.append(refused(f"{number}#{message.get('message_id')}", fault, {**message, "replies": []}, "message"))
+            bad.append(refused(number, fault, {**message, "replies": []}, part=str(message.get("message_id") or "?")))
         else:
             good.append(message)
     return good, bad
 
 
-def walk(node: Node, before: list[Message], number: str, name: str) -> Iterator[Parsed | Refused]:
-    """From a prompter's message down: pairs among its ranked replies, then the best reply and what follows it."""
-    turns: list[Message] = [*before, {"role": "user", "content": node["text"].strip()}]
-    lang = str(node.get("lang", ""))
-    replies, bad = usable(node.get("replies"), number, lang)
-    yield from bad
-    ranked = sorted((reply for reply in replies if isinstance(reply.get("rank"), int)), key=lambda reply: reply["rank"])
+def walk(root: Node, number: str, name: str) -> Iterator[Parsed | Refused]:
+    """From the prompt down: at each turn pairs among the ranked replies, then the best reply and what follows it."""
+    node, lang = root, str(root.get("lang", ""))
+    answered: list[Message] = []
+    while True:
+        turns: list[Message] = [*answered, {"role": "user", "content": node["text"].strip()}]
+        replies, bad = usable(node.get("replies"), number, lang)
+        yield from bad
+        ranked = sorted(
+            (reply for reply in replies if isinstance(reply.get("rank"), int)), key=lambda found: found["rank"]
+        )
+        yield from pairs(ranked, turns, number, name, lang)
+        best = ranked[0] if ranked else (replies[0] if replies else None)
+        if best is None:  # an unanswered follow-up: the conversation ends with the answer before it
+            break
+        answered = [*turns, {"role": "assistant", "content": best["text"].strip()}]
+        follow, bad = usable(best.get("replies"), number, lang)
+        yield from bad
+        if not follow:
+            break
+        node = follow[0]
+    if answered:
+        yield Parsed("instruction" if len(answered) == 2 else "conversation", answered, number, name, lang)
+
+
+def pairs(ranked: list[Node], turns: list[Message], number: str, name: str, lang: str) -> Iterator[Parsed]:
+    """A preference of each two answers of which people ranked one above the other."""
     for better, worse in combinations(ranked, 2):
         if better["rank"] < worse["rank"] and better["text"].strip() != worse["text"].strip():
             pair: list[Message] = [
@@ -118,20 +141,3 @@ def walk(node: Node, before: list[Message], number: str, name: str) -> Iterator[
                 {"role": "rejected", "content": worse["text"].strip()},
             ]
             yield Parsed("preference", turns + pair, number, name, lang)
-    best = ranked[0] if ranked else (replies[0] if replies else None)
-    if best is None:
-        if before:  # an unanswered follow-up: the conversation ends with the answer before it
-            yield conversation(before, number, name, lang)
-        return
-    answered: list[Message] = [*turns, {"role": "assistant", "content": best["text"].strip()}]
-    follow, bad = usable(best.get("replies"), number, lang)
-    yield from bad
-    if follow:
-        yield from walk(follow[0], answered, number, name)
-    else:
-        yield conversation(answered, number, name, lang)
-
-
-def conversation(turns: list[Message], number: str, name: str, lang: str) -> Parsed:
-    """The path as far as it was answered."""
-    return Parsed("instruction" if len(turns) == 2 else "conversation", turns, number, name, lang)

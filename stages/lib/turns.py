@@ -37,7 +37,7 @@ def sharegpt(number: str, row: dict[str, Any]) -> Found:
         raise Fault(fault or "no turns")
     yield Parsed("conversation", messages, number, group=PIECE.sub("", str(row.get("id") or "")))
     if fault:
-        yield refused(f"{number}#{place}", fault, turns[place - 1 :] or turns[-1:], unit="message")
+        yield refused(number, fault, turns[place - 1 :] or turns[-1:], part=str(place))
 
 
 def listed(row: dict[str, Any]) -> list[Any]:
@@ -67,6 +67,8 @@ def conversation(turns: list[Any], first: str = "") -> tuple[list[Message], str,
             return messages, "a turn by an unknown speaker", place
         if content is None:
             return messages, "a turn is not a text", place
+        if role == "system" and place == 1 and not content:
+            continue
         if not content:
             return messages, "empty turn", place
         if role == "system" and place == 1:

@@ -26,11 +26,12 @@ Split = Callable[[bytes], Iterator[bytes]]
 
 @dataclass(frozen=True)
 class Fault:
-    """What could not be read: where (``line 7``, or a node's name), why, and the text as it stood."""
+    """What could not be read: where (``line 7``, or a node's name), why, the text as it stood, and more of why."""
 
     where: str
     reason: str
     raw: str
+    detail: str = ""
 
 
 def read(file: BinaryIO, known: Mapping[str, str]) -> Iterator[Triple | Fault]:
@@ -50,7 +51,7 @@ def sifted(text: bytes, line: int, prefixes: dict[str, str], splits: list[Split]
         if not splits:
             reason = re.sub(r"^Parser error [^:]*: | \(line \d+\)$", "", str(error))[:200]
             line += text[: len(text) - len(text.lstrip())].count(b"\n")
-            yield Fault(f"line {line}", reason, text.decode("utf-8", "replace").strip())
+            yield Fault(f"line {line}", "no Turtle", text.decode("utf-8", "replace").strip(), reason)
             return
     else:
         yield from triples
