@@ -3,6 +3,7 @@
     python -m tools.source                        # the public ones that are known, and the project's own
     python -m tools.source add dolly oasst1
     python -m tools.source add ours --url data/ours.csv --format alpaca --licence MIT --lang vi
+    python -m tools.source pin ours               # its file was changed on purpose
     python -m tools.source remove facts
 
 A source is a few lines of params.yaml, and its files are words of the stages that read all sources: dvc.yaml
@@ -11,10 +12,10 @@ once and pinned by what came; the stage `pull` then finds the bytes there. Not c
 """
 
 import argparse
+import json
 import re
 import sys
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,36 +34,52 @@ WIDTH = 118
 
 
 def main(argv: list[str] | None = None) -> int:
-    """List, add or remove; everything is checked before anything is written."""
+    """List, add, pin or remove; everything is checked before anything is written."""
     chosen = arguments(argv)
     dials, graph = Path("params.yaml"), Path("dvc.yaml")
     try:
         known = {name: {**entry} for name, entry in params.load(CATALOGUE).items()}
-        present = dict(params.load(dials)["sources"])
+        text = dials.read_text(encoding="utf-8")
+        present: dict[str, Any] = dict(params.load(dials).get("sources") or {})
         if chosen.command is None:
             print(listing(known, present))
             return 0
-        if chosen.command == "add":
-            for name in chosen.names:
-                present = {**present, name: wanted(name, chosen, known, present)}
-        else:
-            for name in chosen.names:
-                if name not in present:
-                    raise Refusal(f"no source is called {name!r}; {suggest(name, list(present))}")
-                del present[name]
-        text = dials.read_text(encoding="utf-8")
         for name in chosen.names:
-            text = without(text, name)
-            if name in present:
+            if chosen.command == "add":
+                text = without(text, name) if name in present else text
+                present[name] = wanted(name, chosen, known, present)
                 text = with_source(text, name, present[name])
-        written = relisted(graph.read_text(encoding="utf-8"), sorted_as(text, present))
+            elif name not in present:
+                raise Refusal(f"no source is called {name!r}; {suggest(name, list(present))}")
+            elif chosen.command == "pin":
+                old, new = present[name]["sha256"], pull.pin(name, present[name]["url"])
+                text, present[name]["sha256"] = text.replace(old, new), new
+            else:
+                text = without(text, name)
+                del present[name]
+        listed = checked(text, present)
+        written = relisted(graph.read_text(encoding="utf-8"), listed)
     except Refusal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 2
     dials.write_text(text, encoding="utf-8")
     graph.write_text(written, encoding="utf-8")
-    print(f"sources: {', '.join(sorted_as(text, present))}. `dvc repro` makes what this changes")
+    print(f"sources: {', '.join(listed) or 'none'}. `dvc repro` makes what this changes")
     return 0
+
+
+def checked(text: str, present: dict[str, Any]) -> list[str]:
+    """The sources in the order of the text. Raises Refusal when it doesn't say what it should."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        found = YAML(typ="safe").load(text)["sources"]
+    except (YAMLError, KeyError, TypeError):
+        found = None
+    if found != present:
+        raise Refusal("params.yaml is laid out in a way that this can't edit; write the lines of sources by hand")
+    return list(found)
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -86,6 +103,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     ):
         add.add_argument(f"--{key}", help=help)
     add.add_argument("--limit", type=int, help="so many rows from the top")
+    add.add_argument("--max-refused", type=float, help="share of its rows, instead of parse.max_refused")
+    add.add_argument("--columns", nargs="+", metavar="ours=theirs", help="such as 'instruction=Câu hỏi'")
+    commands.add_parser("pin", help="pin anew what has changed").add_argument("names", nargs="+", metavar="name")
     commands.add_parser("remove", help="take data sets out").add_argument("names", nargs="+", metavar="name")
     return parser.parse_args(argv)
 
@@ -103,13 +123,18 @@ def listing(known: dict[str, Any], present: dict[str, Any]) -> str:
 
 def wanted(name: str, chosen: argparse.Namespace, known: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
     """The lines of a new source, checked and pinned."""
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
-        raise Refusal(f"{name!r} can't be a source's name: small letters, digits, - and _")
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or scalar(name) != name:
+        raise Refusal(f"{name!r} can't be a source's name: small letters, digits, - and _, and no word of YAML's own")
     if name in present and not str(present[name].get("url", "")).startswith(SAMPLE):
         raise Refusal(f"sources.{name} is in params.yaml; remove it first, or take another name")
-    entry = {key: value for key, value in known.get(name, {}).items() if key != "note"}
-    keys = ("url", "sha256", "format", "licence", "lang", "limit", "files")
+    # another address is another data set, whatever it is called
+    entry = {} if chosen.url else {key: value for key, value in known.get(name, {}).items() if key != "note"}
+    keys = ("url", "sha256", "format", "licence", "lang", "limit", "files", "max_refused")
     entry |= {key: getattr(chosen, key) for key in keys if getattr(chosen, key) is not None}
+    if chosen.columns:
+        if unclear := [pair for pair in chosen.columns if "=" not in pair]:
+            raise Refusal(f"--columns: found {unclear[0]!r}; say ours=theirs, such as 'instruction=Câu hỏi'")
+        entry["columns"] = dict(pair.split("=", 1) for pair in chosen.columns)
     if "url" not in entry:
         raise Refusal(f"no public data set is called {name!r}; {suggest(name, list(known))}. For your own say --url")
     entry.setdefault("sha256", "unknown")
@@ -126,13 +151,14 @@ def wanted(name: str, chosen: argparse.Namespace, known: dict[str, Any], present
 
 def without(text: str, name: str) -> str:
     """params.yaml without a source; comments between sources stay."""
-    return re.sub(rf"(?m)^  {re.escape(name)}:\n(?:    .*\n)+", "", text)
+    text = re.sub(rf"(?m)^  {re.escape(name)}:\n(?:    .*(?:\n|\Z))+", "", text)
+    return re.sub(r"(?m)^sources:(?=\n(?:\S|\s*\n|\Z))", "sources: {}", text)
 
 
 def with_source(text: str, name: str, entry: dict[str, Any]) -> str:
     """params.yaml with a source behind the last one."""
     lines = [f"  {name}:\n", *(f"    {key}: {scalar(value)}\n" for key, value in entry.items())]
-    match = re.search(r"(?m)^sources:.*\n(?:(?:  .*)?\n)*?(?=\S|\n\S|\Z)", text)
+    match = re.search(r"(?m)^sources:.*\n(?:(?:  .*)?\n)*?(?=\S|\n\S|\Z)", text.rstrip("\n") + "\n")
     if match is None:
         raise Refusal("params.yaml has no section sources")
     head = text[: match.end()].rstrip("\n").removesuffix(" {}")
@@ -141,17 +167,16 @@ def with_source(text: str, name: str, entry: dict[str, Any]) -> str:
 
 def scalar(value: Any) -> str:
     """A value as YAML, in quotes where a plain one would be something else."""
-    text = str(value)
-    return (
-        f"'{text}'"
-        if isinstance(value, str) and re.match(r"[\d*&!%@`{\[>|]|.*(: | #)", text) and len(text) < 64
-        else text
-    )
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
-
-def sorted_as(text: str, present: Iterable[str]) -> list[str]:
-    """The sources in the order in which params.yaml has them."""
-    return sorted(present, key=lambda name: text.index(f"\n  {name}:\n"))
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{scalar(key)}: {scalar(item)}" for key, item in value.items()) + "}"
+    try:
+        same = YAML(typ="safe").load(f"[{value}]") == [value]
+    except YAMLError:
+        same = False
+    return str(value) if same else json.dumps(value, ensure_ascii=False)
 
 
 def relisted(graph: str, sources: list[str]) -> str:

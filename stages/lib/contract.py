@@ -122,5 +122,6 @@ def bind_params(main: Callable[..., None], words: Mapping[str, str]) -> dict[str
 
 def suggest(found: str, known: list[str]) -> str:
     """``known: a, b, c`` with the nearest one named first."""
-    near = difflib.get_close_matches(found, known, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + "known: " + ", ".join(known)
+    folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(found.casefold(), folded, n=1)
+    return (f"did you mean {folded[near[0]]!r}? " if near else "") + "known: " + ", ".join(known)
