@@ -34,7 +34,7 @@ TOP = np.uint32(0xFFFFFFFF)
 LOW, HIGH, CASE, FROM_A, ABOVE_Z, FROM_0, ABOVE_9 = (
     np.uint64(0x0101010101010101 * byte) for byte in (0x7F, 0x80, 0x20, 0x1F, 0x05, 0x50, 0x46)
 )
-N7, N3 = np.uint64(7), np.uint64(3)
+N3, N7, N16, N64 = np.uint64(3), np.uint64(7), np.uint64(16), np.uint64(64)
 
 
 def compiled(function: Function) -> Function:
@@ -159,70 +159,73 @@ def spell(data, start, end, kinds, factors, adds, tones, keys, count):
 
 
 @compiled
-def scan(data, start, end, word, kinds, factors, adds, tones, memo, keys, count):
-    """Append the keys of a message's tokens."""
+def cut(data, start, end, word, found, count):
+    """Append the runs of a message: (its first 8 bytes, the next 8, where it begins, where it ends)."""
     place = start
-    while place < end:
+    while place + 16 <= end:
+        # no branch depends on where a run ends, unless it is longer than 8 bytes
         begin = place
-        low, high = ZERO, ZERO
-        if place + 16 <= end:
-            low = eight(data, place)
-            found = gaps(low)
-            if found:
-                low &= ((found & -found) >> N7) - N1
-                place += np.int64(trailing(found) >> N3)
-            else:
-                high = eight(data, place + 8)
-                found = gaps(high)
-                if found:
-                    high &= ((found & -found) >> N7) - N1
-                    place += 8 + np.int64(trailing(found) >> N3)
-                else:
-                    place += 16
+        low, high = eight(data, place), ZERO
+        ends = gaps(low)
+        if ends:
+            low &= ((ends & -ends) >> N7) - N1
+            place += np.int64(trailing(ends) >> N3)
         else:
-            shift = ZERO
-            while place < end and place < begin + 8 and word[data[place]]:
-                low |= np.uint64(data[place]) << shift
-                shift += N8
-                place += 1
-            shift = ZERO
-            while place < end and place >= begin + 8 and place < begin + 16 and word[data[place]]:
-                high |= np.uint64(data[place]) << shift
-                shift += N8
-                place += 1
-        if place == begin:
-            place += 1
-            continue
-        if place == begin + 16:
+            high = eight(data, place + 8)
+            ends = gaps(high)
+            place += 16
+            if ends:
+                high &= ((ends & -ends) >> N7) - N1
+                place += np.int64(trailing(ends) >> N3) - 8
             while place < end and word[data[place]]:
                 place += 1
-            count = spell(data, begin, place, kinds, factors, adds, tones, keys, count)
-            continue
-        entry = memo[((low ^ (high * TOKEN)) * MIX) >> SLOT]
-        if entry[0] == low and entry[1] == high:
-            keys[count] = entry[2]
-            count += entry[2] != ZERO
-        else:
-            before = count
-            count = spell(data, begin, place, kinds, factors, adds, tones, keys, count)
-            if count - before <= 1:
-                entry[0], entry[1] = low, high
-                entry[2] = keys[before] if count > before else ZERO
+        found[count, 0], found[count, 1], found[count, 2], found[count, 3] = low, high, begin, place
+        count += low != ZERO
+        place += 1
+    while place < end:
+        begin = place
+        low, high, shift = ZERO, ZERO, ZERO
+        while place < end and word[data[place]]:
+            if place < begin + 8:
+                low |= np.uint64(data[place]) << shift
+            elif place < begin + 16:
+                high |= np.uint64(data[place]) << (shift - N64)
+            shift += N8
+            place += 1
+        found[count, 0], found[count, 1], found[count, 2], found[count, 3] = low, high, begin, place
+        count += low != ZERO
         place += 1
     return count
 
 
 @compiled
-def read(texts, record, size, tables, memo, keys, values, lengths):
+def scan(data, start, end, tables, memo, found, keys, count):
+    """Append the keys of a message's tokens."""
+    word, kinds, factors, adds, tones = tables
+    for run in range(cut(data, start, end, word, found, 0)):
+        low, high = found[run, 0], found[run, 1]
+        slot = ((low ^ (high * TOKEN)) * MIX) >> SLOT
+        if memo[slot, 0] == low and memo[slot, 1] == high and found[run, 3] - found[run, 2] <= N16:
+            keys[count] = memo[slot, 2]
+            count += memo[slot, 2] != ZERO
+            continue
+        before = count
+        begin, place = np.int64(found[run, 2]), np.int64(found[run, 3])
+        count = spell(data, begin, place, kinds, factors, adds, tones, keys, count)
+        if count - before <= 1 and place - begin <= 16:
+            memo[slot, 0], memo[slot, 1] = low, high
+            memo[slot, 2] = keys[before] if count > before else ZERO
+    return count
+
+
+@compiled
+def read(texts, record, size, tables, memo, found, keys, values, lengths):
     """Fill in a record's shingles: their number and the hash of the tokens in order."""
     data, messages, records = texts
-    word, kinds, factors, adds, tones = tables
     count = 0
     for message in range(records[record], records[record + 1]):
         before = count
-        count = scan(
-            data, messages[message], messages[message + 1], word, kinds, factors, adds, tones, memo, keys, count
-        )
+        count = scan(data, messages[message], messages[message + 1], tables, memo, found, keys, count)
         lengths[message - records[0]] = count - before
     if count == 0:
         for place in range(messages[records[record]], messages[records[record + 1]]):
@@ -276,11 +279,11 @@ def minima(values, count, factors, offsets, least):
 def sketch(texts, size, factors, offsets, seeds, tables, memo, exact, bands, lengths, runs):
     """Fill in, for each record of a batch, the hash of all it says, its band keys and its messages' lengths."""
     room = longest(texts) + 4
-    keys, values = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.uint32)
+    keys, values, found = np.empty(room, np.uint64), np.empty(room, np.uint32), np.empty((room // 2 + 2, 4), np.uint64)
     least = np.empty(len(factors), dtype=np.uint32)
     rows = len(factors) // len(bands)
     for record in range(len(texts[2]) - 1):
-        count, exact[record] = read(texts, record, size, tables, memo, keys, values, lengths)
+        count, exact[record] = read(texts, record, size, tables, memo, found, keys, values, lengths)
         runs[record] = count
         minima(values, count, factors, offsets, least)
         for band in range(len(bands)):
@@ -328,10 +331,10 @@ def arrange(values, found, end):
 def sets(texts, size, tables, memo, rows, found, starts, sizes):
     """Write the shingles of some records as sets in ascending order, each from its start; and their sizes."""
     room = longest(texts) + 1
-    keys, values = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.uint32)
+    keys, values, runs = np.empty(room, np.uint64), np.empty(room, np.uint32), np.empty((room // 2 + 2, 4), np.uint64)
     lengths = np.empty(len(texts[1]), dtype=np.uint32)
     for record in rows:
-        count, _ = read(texts, record, size, tables, memo, keys, values, lengths)
+        count, _ = read(texts, record, size, tables, memo, runs, keys, values, lengths)
         sizes[record] = arrange(values[:count], found, starts[record]) - starts[record]
 
 
