@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def,assignment,call-arg,import-untyped"
+# mypy: disable-error-code="no-untyped-def,assignment,call-arg,import-untyped,var-annotated"
 """The loops of deduplication, compiled: what ``shingles`` and ``minhash`` define, in one pass over the bytes.
 
 A text costs a read of its bytes: runs of ASCII letters, digits and bytes above them are looked up whole, up to 16
