@@ -8,18 +8,15 @@ Compiled functions hold no lock: threads run them on batches of their own. They 
 imports this module inside a function; compiling takes seconds, which is why small tables do without.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from stages.lib import shingles
+from stages.lib.compiling import compiled, compiled_for, filled, given
+from stages.lib.overlap import arrange
 from stages.lib.shingles import GAP, IDEOGRAPHS, LAST, LONE, MARK, RUN, U8, U64, fold
-
-Function = TypeVar("Function", bound=Callable[..., object])
 
 LETTER, TOKEN, TEXT, MIX = (
     np.uint64(value) for value in (shingles.LETTER, shingles.TOKEN, shingles.TEXT, shingles.MIX)
@@ -35,26 +32,6 @@ LOW, HIGH, CASE, FROM_A, ABOVE_Z, FROM_0, ABOVE_9 = (
     np.uint64(0x0101010101010101 * byte) for byte in (0x7F, 0x80, 0x20, 0x1F, 0x05, 0x50, 0x46)
 )
 N3, N7, N16, N64 = np.uint64(3), np.uint64(7), np.uint64(16), np.uint64(64)
-
-
-def compiled(function: Function) -> Function:
-    """Machine code that needs no interpreter lock, for whatever types it is called with."""
-    return cast(Function, njit(nogil=True)(function))
-
-
-def compiled_for(*given: types.Type) -> Any:
-    """Machine code for these types alone, so that no other view of an array is compiled for anew."""
-    return njit(types.void(*given), nogil=True)
-
-
-def given(item: types.Type) -> types.Type:
-    """A one-dimensional array that is read."""
-    return types.Array(item, 1, "C", readonly=True)
-
-
-def filled(item: types.Type, dimensions: int = 1) -> types.Type:
-    """An array that is written."""
-    return types.Array(item, dimensions, "C")
 
 
 TEXTS = types.Tuple([given(types.uint8), given(types.int64), given(types.int64)])
@@ -293,37 +270,6 @@ def sketch(texts, size, factors, offsets, seeds, tables, memo, exact, bands, len
             bands[band, record] = np.uint32(mix(key) >> N32)
 
 
-@compiled
-def arrange(values, found, end):
-    """Append hashes in ascending order, each once: into buckets by their top bits, then by insertion."""
-    bits = 0
-    while 1 << bits < len(values):
-        bits += 1
-    shift = np.uint32(32 - bits)
-    starts = np.zeros((1 << bits) + 1, dtype=np.int64)
-    for value in values:
-        starts[(np.int64(value) >> shift) + 1] += 1
-    for bucket in range(1 << bits):
-        starts[bucket + 1] += starts[bucket]
-    for value in values:
-        bucket = np.int64(value) >> shift
-        found[end + starts[bucket]] = value
-        starts[bucket] += 1
-    for place in range(end + 1, end + len(values)):
-        value = found[place]
-        hole = place
-        while hole > end and found[hole - 1] > value:
-            found[hole] = found[hole - 1]
-            hole -= 1
-        found[hole] = value
-    last = end
-    for place in range(end + 1, end + len(values)):
-        if found[place] != found[last]:
-            last += 1
-            found[last] = found[place]
-    return last + 1
-
-
 @compiled_for(
     TEXTS, types.int64, TABLES, filled(types.uint64, 2), given(types.int64), filled(types.uint32), given(types.int64),
     filled(types.uint32),
@@ -336,50 +282,3 @@ def sets(texts, size, tables, memo, rows, found, starts, sizes):
     for record in rows:
         count, _ = read(texts, record, size, tables, memo, runs, keys, values, lengths)
         sizes[record] = arrange(values[:count], found, starts[record]) - starts[record]
-
-
-@compiled
-def common(one, other, least):
-    """How many hashes two sets share; less than ``least`` as soon as it can't be reached."""
-    spare = len(one) + len(other) - 2 * least
-    left, right, shared = 0, 0, 0
-    while left < len(one) and right < len(other) and left + right - 2 * shared <= spare:
-        low, high = one[left], other[right]
-        left += low <= high
-        right += high <= low
-        shared += low == high
-    return shared
-
-
-@compiled
-def find(parent, row):
-    """The smallest member of a family."""
-    while parent[row] != row:
-        parent[row] = parent[parent[row]]
-        row = parent[row]
-    return row
-
-
-@compiled_for(
-    given(types.uint32), given(types.int64), filled(types.uint32), given(types.uint32), given(types.int64),
-    given(types.uint32), given(types.uint64), types.float64,
-)  # fmt: skip
-def connect(members, bounds, parent, values, starts, sizes, siblings, threshold):
-    """Join, in each bucket, the rows that are alike: ``members[bounds[b]:bounds[b + 1]]`` are bucket b."""
-    for bucket in range(len(bounds) - 1):
-        for later in range(bounds[bucket] + 1, bounds[bucket + 1]):
-            row = members[later]
-            mine = values[starts[row] : starts[row] + sizes[row]]
-            for earlier in range(bounds[bucket], later):
-                other = members[earlier]
-                one, two = find(parent, row), find(parent, other)
-                if one == two or (siblings[row] and siblings[row] == siblings[other]):
-                    continue
-                theirs = values[starts[other] : starts[other] + sizes[other]]
-                both = len(mine) + len(theirs)
-                least = np.int64(np.floor(threshold / (1 + threshold) * both))
-                if least > min(len(mine), len(theirs)):
-                    continue
-                shared = common(mine, theirs, least)
-                if shared / (both - shared) >= threshold:
-                    parent[max(one, two)] = min(one, two)

@@ -75,7 +75,7 @@ def with_numpy(size: int, count: int) -> Engine:
 
 def with_numba(size: int, count: int) -> Engine:
     """The engine for many texts; its steps hold no lock."""
-    from stages.lib import kernels
+    from stages.lib import kernels, overlap
 
     tables = (shingles.WORD, *kernels.alphabet())
     factors, shifts = permutations(count)
@@ -99,7 +99,7 @@ def with_numba(size: int, count: int) -> Engine:
         kernels.sets(tuple(texts), size, tables, memory, rows, values, starts, sizes)
         memories.put(memory)
 
-    return Engine(sketch, sets, kernels.connect)
+    return Engine(sketch, sets, overlap.connect)
 
 
 def buckets(keys: U32, rows: U32) -> tuple[U32, I64]:
