@@ -9,6 +9,7 @@ Two engines give the same numbers: numpy, at once, and compiled loops, some hund
 of compiling. Not covered: which rows are then one family (``stages/lib/families.py``).
 """
 
+import itertools
 import queue
 from collections.abc import Callable
 from typing import NamedTuple
@@ -128,15 +129,28 @@ def connect(
             kept[row] = frozenset(values[starts[row] : starts[row] + sizes[row]].tolist())
         return kept[row]
 
-    for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        bucket = members[begin:end].tolist()
-        for place, row in enumerate(bucket):
-            for other in bucket[:place]:
-                one, two = find(parent, row), find(parent, other)
-                if one == two or (siblings[row] and siblings[row] == siblings[other]):
-                    continue
-                if jaccard(shingles_of(row), shingles_of(other)) >= threshold:
+    def alike(row: int, other: int) -> bool:
+        related = siblings[row] and siblings[row] == siblings[other]
+        return not related and jaccard(shingles_of(row), shingles_of(other)) >= threshold
+
+    for begin, end in itertools.pairwise(bounds.tolist()):
+        groups: list[list[int]] = []  # the rows of the bucket so far, by family
+        for row in members[begin:end].tolist():
+            for group in groups:
+                one, two = find(parent, row), find(parent, group[0])
+                if one != two and any(alike(row, other) for other in group):
                     parent[max(one, two)] = min(one, two)
+            home: list[int] | None = None
+            for group in [group for group in groups if find(parent, group[0]) == find(parent, row)]:
+                if home is None:
+                    home = group
+                else:
+                    home += group
+                    groups = [other for other in groups if other is not group]
+            if home is None:
+                groups.append([row])
+            else:
+                home.append(row)
 
 
 def find(parent: U32, row: int) -> int:

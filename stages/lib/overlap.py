@@ -64,26 +64,66 @@ def find(parent, row):
     return row
 
 
+@compiled
+def alike(one, other, values, starts, sizes, threshold):
+    """Whether two rows' sets reach the threshold."""
+    mine, theirs = values[starts[one] : starts[one] + sizes[one]], values[starts[other] : starts[other] + sizes[other]]
+    both = len(mine) + len(theirs)
+    least = np.int64(np.floor(threshold / (1 + threshold) * both))
+    if least > min(len(mine), len(theirs)):
+        return False
+    shared = common(mine, theirs, least)
+    return shared / (both - shared) >= threshold
+
+
 @compiled_for(
     given(types.uint32), given(types.int64), filled(types.uint32), given(types.uint32), given(types.int64),
     given(types.uint32), given(types.uint64), types.float64,
 )  # fmt: skip
 def connect(members, bounds, parent, values, starts, sizes, siblings, threshold):
-    """Join, in each bucket, the rows that are alike: ``members[bounds[b]:bounds[b + 1]]`` are bucket b."""
+    """Join, in each bucket, the rows that are alike: ``members[bounds[b]:bounds[b + 1]]`` are bucket b.
+
+    A bucket's rows are kept as lists by family, so that a row is compared with a family until one of it is alike:
+    of a bucket of copies each row costs one comparison, of a bucket of strangers all pairs are compared.
+    """
+    widest = 0
     for bucket in range(len(bounds) - 1):
-        for later in range(bounds[bucket] + 1, bounds[bucket + 1]):
-            row = members[later]
-            mine = values[starts[row] : starts[row] + sizes[row]]
-            for earlier in range(bounds[bucket], later):
-                other = members[earlier]
-                one, two = find(parent, row), find(parent, other)
-                if one == two or (siblings[row] and siblings[row] == siblings[other]):
-                    continue
-                theirs = values[starts[other] : starts[other] + sizes[other]]
-                both = len(mine) + len(theirs)
-                least = np.int64(np.floor(threshold / (1 + threshold) * both))
-                if least > min(len(mine), len(theirs)):
-                    continue
-                shared = common(mine, theirs, least)
-                if shared / (both - shared) >= threshold:
-                    parent[max(one, two)] = min(one, two)
+        widest = max(widest, bounds[bucket + 1] - bounds[bucket])
+    heads, tails, following = np.empty(widest, np.int64), np.empty(widest, np.int64), np.empty(widest, np.int64)
+    for bucket in range(len(bounds) - 1):
+        count = 0
+        for place in range(bounds[bucket], bounds[bucket + 1]):
+            row = members[place]
+            for family in range(count):
+                first = find(parent, members[bounds[bucket] + heads[family]])
+                mine = find(parent, row)
+                at = -1 if first == mine else heads[family]
+                while at >= 0:
+                    other = members[bounds[bucket] + at]
+                    related = siblings[row] and siblings[row] == siblings[other]
+                    if not related and alike(row, other, values, starts, sizes, threshold):
+                        parent[max(first, mine)] = min(first, mine)
+                        break
+                    at = following[at]
+            # the row, and then every family that it joined, goes to the end of the first of them
+            root = find(parent, row)
+            kept, home = 0, -1
+            for family in range(count):
+                head, tail = heads[family], tails[family]
+                if find(parent, members[bounds[bucket] + head]) == root:
+                    if home >= 0:
+                        following[tails[home]] = head
+                        tails[home] = tail
+                        continue
+                    home = kept
+                heads[kept], tails[kept] = head, tail
+                kept += 1
+            at = place - bounds[bucket]
+            following[at] = -1
+            if home >= 0:
+                following[tails[home]] = at
+                tails[home] = at
+            else:
+                heads[kept] = tails[kept] = at
+                kept += 1
+            count = kept
