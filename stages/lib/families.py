@@ -5,8 +5,9 @@ once, and one of them stands for all. Rows whose band key another row has too ar
 keeps their shingle sets, exact Jaccard similarity decides, and families are the connected components of what is
 alike. Which pairs are alike is a function of the texts, so no order of rows, batches or threads can matter.
 
-Memory: 4 bytes a band and about 40 more for each record (168 with 32 bands), 4 more for each shingle of a
-suspect, and a few batches. Not covered: which of a family is kept (``stages/dedup.py``).
+Memory, by record: 4 bytes a band until the bands are sorted, then 4 for each band that makes it a suspect and 4
+for each shingle of a suspect; 41 bytes throughout; and a few batches. Not covered: which of a family is kept
+(``stages/dedup.py``).
 """
 
 import os

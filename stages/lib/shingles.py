@@ -11,7 +11,6 @@ computes the same numbers in one pass. Not covered: capitals of the Turkish dotl
 small letters are several; numbers written with separators, which are several tokens.
 """
 
-import functools
 import hashlib
 import unicodedata
 from collections.abc import Iterable
@@ -83,7 +82,6 @@ def scatter(code: int) -> int:
     return value ^ (value >> 32)
 
 
-@functools.cache
 def fold(code: int) -> Fold:
     """How a code point counts, by its canonical decomposition and, of letters, the case folding of the capital."""
     if 0xD800 <= code < 0xE000 or code >= LAST:
