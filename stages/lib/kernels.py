@@ -279,6 +279,7 @@ def sets(texts, size, tables, memo, rows, found, starts, sizes):
     room = longest(texts) + 1
     keys, values, runs = np.empty(room, np.uint64), np.empty(room, np.uint32), np.empty((room // 2 + 2, 4), np.uint64)
     lengths = np.empty(len(texts[1]), dtype=np.uint32)
+    scratch = np.empty(2 * room + 2, dtype=np.int64)
     for record in rows:
         count, _ = read(texts, record, size, tables, memo, runs, keys, values, lengths)
-        sizes[record] = arrange(values[:count], found, starts[record]) - starts[record]
+        sizes[record] = arrange(values[:count], found, starts[record], scratch) - starts[record]

@@ -12,13 +12,13 @@ from stages.lib.compiling import compiled, compiled_for, filled, given
 
 
 @compiled
-def arrange(values, found, end):
+def arrange(values, found, end, starts):
     """Append hashes in ascending order, each once: into buckets by their top bits, then by insertion."""
     bits = 0
     while 1 << bits < len(values):
         bits += 1
     shift = np.uint32(32 - bits)
-    starts = np.zeros((1 << bits) + 1, dtype=np.int64)
+    starts[: (1 << bits) + 1] = 0
     for value in values:
         starts[(np.int64(value) >> shift) + 1] += 1
     for bucket in range(1 << bits):
@@ -91,6 +91,14 @@ def connect(members, bounds, parent, values, starts, sizes, siblings, threshold)
         widest = max(widest, bounds[bucket + 1] - bounds[bucket])
     heads, tails, following = np.empty(widest, np.int64), np.empty(widest, np.int64), np.empty(widest, np.int64)
     for bucket in range(len(bounds) - 1):
+        # most buckets hold two rows that an earlier band joined
+        root, joined = find(parent, members[bounds[bucket]]), True
+        for place in range(bounds[bucket] + 1, bounds[bucket + 1]):
+            if find(parent, members[place]) != root:
+                joined = False
+                break
+        if joined:
+            continue
         count = 0
         for place in range(bounds[bucket], bounds[bucket + 1]):
             row = members[place]
