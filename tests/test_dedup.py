@@ -167,6 +167,11 @@ def test_buckets_hold_the_rows_that_share_a_key(keys: list[int]) -> None:
     expected = [[row for row, other in enumerate(keys) if other == key] for key in sorted(set(keys))]
     found = [members[one:end].tolist() for one, end in itertools.pairwise(bounds)]
     assert found == [rows for rows in expected if len(rows) > 1]
+    twice = minhash.once([(members, bounds), (members, bounds)])
+    merged = [rows[one:end].tolist() for rows, begins in twice for one, end in itertools.pairwise(begins)]
+    assert sorted(merged) == sorted(
+        [*(rows for rows in found if len(rows) == 2), *2 * [rows for rows in found if len(rows) > 2]]
+    )
 
 
 def find(texts: list[str], engine: minhash.Engine, workers: int = 1, size: int = 700) -> families.Families:

@@ -92,6 +92,7 @@ def find(
     alone = np.flatnonzero(twin == np.arange(rows, dtype=np.uint32)).astype(np.uint32)
     found = list(spread(lambda _, keys: minhash.buckets(keys, alone), enumerate(bands), workers))
     bands = np.zeros((dedup.bands, 0), dtype=np.uint32)  # the keys have served
+    found = minhash.once(found)
     suspect = np.zeros(rows, dtype=bool)
     for members, _ in found:
         suspect[members] = True

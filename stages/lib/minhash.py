@@ -118,6 +118,22 @@ def buckets(keys: U32, rows: U32) -> tuple[U32, I64]:
     return (packed[inside] & np.uint64(0xFFFFFFFF)).astype(np.uint32), bounds
 
 
+def once(found: list[tuple[U32, I64]]) -> list[tuple[U32, I64]]:
+    """The same buckets, those of two rows once however many bands they come from, in the order of their rows."""
+    pairs, larger = [], []
+    for members, bounds in found:
+        sizes = np.diff(bounds)
+        first = bounds[:-1][sizes == 2]
+        pairs.append(members[first].astype(np.uint64) << np.uint64(32) | members[first + 1])
+        wide = sizes > 2
+        larger.append((members[np.repeat(wide, sizes)], np.concatenate(([0], np.cumsum(sizes[wide])))))
+    packed = np.concatenate(pairs)
+    packed.sort()  # quicker than np.unique, which hashes
+    packed = packed[np.append(True, packed[1:] != packed[:-1])[: len(packed)]]
+    twos = np.stack([packed >> np.uint64(32), packed & np.uint64(0xFFFFFFFF)], axis=1).astype(np.uint32).ravel()
+    return [(twos, np.arange(0, len(twos) + 1, 2)), *larger]
+
+
 def connect(
     members: U32, bounds: I64, parent: U32, values: U32, starts: I64, sizes: U32, siblings: U64, threshold: float
 ) -> None:
