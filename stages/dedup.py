@@ -1,75 +1,123 @@
 """Keep one record of each near-duplicate family.
 
 Exact copies first, then near ones: MinHash finds candidates and their exact Jaccard similarity decides. Of a
-family the longest record stays, of equals the one with the smallest id, and each drop points at it. Kinds
-are compared among themselves, and pairs ranked under one prompt are meant to be alike. Not covered:
-texts that say the same in other words.
+family stays the record with the highest quality, where the table has such a column, of equals the one with the
+longest answer in syllables, of equals the smallest id. Each drop names that record and how alike the two are,
+which in a chain of near-duplicates may be less than the threshold. Kinds are compared among themselves, and
+pairs ranked under one prompt are meant to be alike. Not covered: texts that say the same in other words; signs
+without letters or digits, to which the comparison is blind (2 + 3, 2 - 3).
 """
 
+import functools
 import itertools
-from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from stages.lib import contract, records, vietnamese
+from stages.lib import contract, families, minhash, records, shingles
 from stages.lib.contract import Dep, Out
-from stages.lib.minhash import Families, candidates, jaccard, permutations, shingles, signature
+from stages.lib.families import Batch, Families
 from stages.lib.params import Dedup
-from stages.lib.records import Record, Verdict
+from stages.lib.records import Verdict
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS = 8192  # in a batch
+ANSWERS = ("assistant", "chosen", "text")
 
 
 def main(table: Dep, kept: Out, dropped: Out, *, dedup: Dedup) -> None:
     """Sift a table's records by what else stands in it."""
-    verdicts = find(table, dedup)
+    verdicts = find(table, dedup, families.threads())
     place = itertools.count()
     records.sift(records.read(table), kept, dropped, lambda _: verdicts.get(next(place)))
 
 
-def find(table: Path, dedup: Dedup) -> dict[int, Verdict]:
+def find(table: Path, dedup: Dedup, workers: int, engine: minhash.Engine | None = None) -> dict[int, Verdict]:
     """Why a row is not kept, by its position; rows that are kept are absent."""
-    found: dict[int, Verdict] = {}
-    keepers = exact(table, found)
-    by_kind: dict[str, list[int]] = defaultdict(list)
-    rows = {place: record for place, record in enumerate(records.read(table)) if place in keepers}
-    for place, record in rows.items():
-        by_kind[record["kind"]].append(place)
-    for places in by_kind.values():
-        near([(place, rows[place]) for place in places], dedup, found)
-    # the copy that an exact duplicate points at may itself have had a better near duplicate
-    lost = {rows[place]["id"]: keeper for place, (_, keeper) in found.items() if place in rows}
-    return {place: (reason, lost.get(keeper, keeper)) for place, (reason, keeper) in found.items()}
+    from tqdm import tqdm
+
+    count = records.count(table)
+    engine = engine or minhash.engine(size(table), dedup)
+    with tqdm(total=2 * count, desc="dedup", unit="record", mininterval=1) as bar:
+        found = families.find(functools.partial(read, table), count, dedup, engine, workers, bar.update)
+    return verdicts(table, found)
 
 
-def exact(table: Path, found: dict[int, Verdict]) -> set[int]:
-    """The positions of the first of each set of records with equal keys; the others are found."""
-    first: dict[str, tuple[int, str]] = {}
-    for place, record in enumerate(records.read(table)):
-        key = f"{record['kind']}\n{vietnamese.key(records.plain(record))}"
-        if key in first:
-            found[place] = "exact duplicate", first[key][1]
-        else:
-            first[key] = place, record["id"]
-    return {place for place, _ in first.values()}
+def size(table: Path) -> int:
+    """The bytes of a table's columns before compression."""
+    import pyarrow.parquet as pq
+
+    groups = pq.read_metadata(table)
+    return sum(groups.row_group(group).total_byte_size for group in range(groups.num_row_groups))
 
 
-def near(rows: list[tuple[int, Record]], dedup: Dedup, found: dict[int, Verdict]) -> None:
-    """Find the near-duplicates among rows of one kind."""
-    texts = [records.plain(record) for _, record in rows]
-    sets = [shingles(text, dedup.shingle) for text in texts]
-    hashers = permutations(dedup.permutations)
-    families = Families(len(rows))
-    for earlier, later in candidates((signature(hashes, hashers) for hashes in sets), dedup.bands):
-        one, other = rows[earlier][1], rows[later][1]
-        siblings = one["kind"] == "preference" and one["group"] == other["group"]
-        joined = families.find(earlier) == families.find(later)
-        if not siblings and not joined and jaccard(sets[earlier], sets[later]) >= dedup.threshold:
-            families.join(earlier, later)
-    best: dict[int, int] = {}
-    order = sorted(range(len(rows)), key=lambda row: (-len(texts[row]), rows[row][1]["id"]))
-    for row in order:
-        best.setdefault(families.find(row), row)
-    for row, (place, _) in enumerate(rows):
-        if (keeper := best[families.find(row)]) != row:
-            found[place] = "near duplicate", rows[keeper][1]["id"]
+def read(table: Path) -> Iterator[Batch]:
+    """A table's texts and what they may be compared with."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(table) as file:
+        for rows in file.iter_batches(ROWS, columns=["kind", "group", "messages"]):
+            yield batch(rows)
+
+
+def batch(rows: "pa.RecordBatch") -> Batch:
+    """What the comparison needs of some rows."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kinds = rows["kind"].dictionary_encode()
+    hashes = np.array([shingles.digest(str(kind)) for kind in kinds.dictionary.to_pylist()], dtype=np.uint64)
+    siblings = np.zeros(len(rows), dtype=np.uint64)
+    ranked = np.flatnonzero(pc.equal(rows["kind"], "preference").to_numpy(zero_copy_only=False))
+    groups = rows["group"].take(pa.array(ranked)).to_pylist()
+    siblings[ranked] = [shingles.digest(str(group)) | 1 for group in groups]
+    texts = shingles.texts(rows["messages"])
+    roles = rows["messages"].flatten().field("role")
+    given = np.flatnonzero(pc.is_in(roles, pa.array(ANSWERS)).to_numpy(zero_copy_only=False))
+    answers = np.full(len(rows), -1, dtype=np.int64)
+    answers[np.searchsorted(texts.records, given, side="right") - 1] = given  # of several, the last
+    return Batch(texts, hashes[kinds.indices.to_numpy()], siblings, answers)
+
+
+def verdicts(table: Path, found: Families) -> dict[int, Verdict]:
+    """The keeper of each family, and what the others are to it."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    members = np.flatnonzero(np.bincount(found.root, minlength=len(found.root))[found.root] > 1)
+    names = ["id", "source", "upstream"]
+    names += ["quality"] if "quality" in pq.read_schema(table).names else []
+    parts, place = [], 0
+    with pq.ParquetFile(table) as file:
+        for rows in file.iter_batches(ROWS, columns=names):
+            low, high = np.searchsorted(members, [place, place + len(rows)])
+            parts.append(rows.take(pa.array(members[low:high] - place)))
+            place += len(rows)
+    if not len(members):
+        return {}
+    family = pa.Table.from_batches(parts).append_column("row", pa.array(members))
+    family = family.append_column("family", pa.array(found.root[members]))
+    family = family.append_column("answer", pa.array(found.answer[members]))
+    best = [("quality", "descending")] if "quality" in names else []
+    # equal ids are equal records of several sources
+    best += [("answer", "descending"), ("id", "ascending"), ("source", "ascending"), ("upstream", "ascending")]
+    family = family.sort_by([("family", "ascending"), *best, ("row", "ascending")])
+    judged: dict[int, Verdict] = {}
+    keeper: dict[str, Any] = {}
+    for row in family.select(["row", "family", "id"]).to_batches():
+        for member in row.to_pylist():
+            if member["family"] != keeper.get("family"):
+                keeper = member
+                continue
+            one, other = member["row"], keeper["row"]
+            same = found.exact[one] == found.exact[other]
+            reason = "exact duplicate" if same else "near duplicate"
+            judged[one] = reason, f"{keeper['id']} {found.similarity(one, other):.3f}"
+    return judged
 
 
 if __name__ == "__main__":

@@ -1,19 +1,40 @@
-"""MinHash against exact Jaccard, families, and what is kept of them."""
+"""Shingles of any text, MinHash against exact Jaccard, families whatever the order, and what is kept of them."""
 
+import itertools
 import random
+import sys
+import time
+import unicodedata
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import corpus
 from stages import decontaminate, dedup, split
-from stages.lib import minhash, records
+from stages.lib import families, minhash, records, shingles
 from stages.lib.params import Dedup, Split
 from stages.lib.records import Message, Record
+from stages.lib.shingles import Shingles
 
 DEDUP = Dedup(shingle=3, permutations=128, bands=32, threshold=0.7)
 WORDS = "sông núi biển trời mây gió mưa nắng cây lá hoa quả chim cá trâu bò lúa ngô khoai sắn bếp lửa khói tre".split()
+MARKED = "hoà bình thuỷ chung khoẻ mạnh hoè quý giá đường nghiễng ước ỷ lại quà tặng giữ gìn ăn uống Đà Lạt".split()
+VIETNAMESE = st.lists(st.sampled_from(MARKED), min_size=1, max_size=12).map(" ".join)
+OLD = {"hoà": "hòa", "thuỷ": "thủy", "khoẻ": "khỏe", "hoè": "hòe"}
+TEXTS = st.lists(
+    st.text(max_size=60) | st.text("aàÀđ1 .\u0301\u0323漢か゛😀≠\u200b", max_size=60) | VIETNAMESE, max_size=8
+)
+
+
+@pytest.fixture(scope="module")
+def engines() -> list[minhash.Engine]:
+    return [make(DEDUP.shingle, DEDUP.permutations) for make in (minhash.with_numpy, minhash.with_numba)]
 
 
 def record(text: str, kind: str = "text", group: str = "", **roles: str) -> Record:
@@ -23,43 +44,261 @@ def record(text: str, kind: str = "text", group: str = "", **roles: str) -> Reco
 
 
 def sift(tmp_path: Path, rows: list[Record]) -> dict[str, tuple[str, str]]:
+    """What is dropped: its reason, and its keeper with the similarity."""
     table, kept, dropped = tmp_path / "t", tmp_path / "k", tmp_path / "d"
     records.write(table, rows)
     dedup.main(table, kept, dropped, dedup=DEDUP)
     lost = {row["id"]: (row["reason"], row["detail"]) for row in records.read(dropped)}  # type: ignore[typeddict-item]
-    assert records.count(kept) + len(lost) == len(rows)
+    assert records.count(kept) + records.count(dropped) == len(rows)
+    left = [row["id"] for row in records.read(kept)]
+    assert {detail.split()[0] for _, detail in lost.values()} <= set(left)
+    places = iter(row["id"] for row in rows)
+    assert all(id in places for id in left)  # in the order that they came in
     return lost
+
+
+def cut(*texts: str, size: int = 3) -> Shingles:
+    return shingles.shingle(shingles.of_strings(texts), size)
+
+
+def sets(found: Shingles) -> list[frozenset[int]]:
+    return [frozenset(found.values[one:end].tolist()) for one, end in itertools.pairwise(found.offsets)]
+
+
+def alike(*texts: str) -> bool:
+    return len(set(cut(*texts).exact.tolist())) == 1
+
+
+def test_every_character_counts_as_its_canonical_decomposition() -> None:
+    composed = [chr(code) for code in range(sys.maxunicode) if unicodedata.normalize("NFD", chr(code)) != chr(code)]
+    composed = [letter for letter in composed if shingles.fold(ord(letter)).kind in (shingles.RUN, shingles.LONE)]
+    split_up = [unicodedata.normalize("NFD", letter) for letter in composed]
+    assert len(composed) > 12_000
+    assert (cut(*composed).exact == cut(*split_up).exact).all()
+
+
+@given(st.text())
+def test_keys_are_blind_to_composition_in_any_text(text: str) -> None:
+    whole = "x " + text.encode("utf-8", "replace").decode()
+    assert alike(whole, *(unicodedata.normalize(form, whole) for form in ("NFC", "NFD")))
+
+
+@given(VIETNAMESE, st.randoms(use_true_random=False))
+def test_keys_are_blind_to_case_composition_and_tone_placement(text: str, rng: random.Random) -> None:
+    old = " ".join(OLD.get(word, word) for word in text.split())
+    mixed = "".join(
+        unicodedata.normalize(rng.choice(["NFC", "NFD"]), rng.choice([str.upper, str.lower])(c)) for c in old
+    )
+    assert alike(text, old, text.upper(), unicodedata.normalize("NFD", old), mixed, f"«{text}»!")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("má", "mà", False),
+        ("ma", "má", False),
+        ("mo", "mơ", False),
+        ("da", "đa", False),
+        ("ano", "año", False),
+        ("STRASSE ΣΟΦΟΣ ЁЛКА", "straße σοφος ёлка", True),
+        ("漢字", "字漢", False),
+        ("漢字 かな", "漢字かな", True),
+        ("ガラス", "カ\u3099ラス", True),
+        ("a_b", "a b", True),
+        ("xin\u200b chào", "xin chào", True),
+        ("", "!", False),
+        ("😀", "😂", False),
+        ("x[i] += 1", "x[j] += 1", False),
+        ("một hai", "một", False),
+        ("một hai", "hai một", False),
+        ("1.000 đồng", "1 000 đồng", True),
+    ],
+)
+def test_what_is_the_same_text(one: str, other: str, same: bool) -> None:
+    assert alike(one, other) == same
+
+
+def test_a_text_shorter_than_a_shingle_has_one() -> None:
+    counts = [len(found) for found in sets(cut("", "!", "một", "một hai", "một hai ba", "một hai ba bốn", "漢字漢字"))]
+    assert counts == [1, 1, 1, 1, 1, 2, 2]
+
+
+def test_messages_end_a_token_and_batches_may_be_slices() -> None:
+    column = pa.array([[{"content": part} for part in parts] for parts in (["z"], ["xin", "chào bạn"], ["", "x"])])
+    found = shingles.shingle(shingles.texts(column.slice(1)), 3)
+    assert found.exact[0] == cut("xin chào bạn").exact[0]
+    assert found.lengths.tolist() == [1, 2, 0, 1]
+
+
+@settings(deadline=None)
+@given(TEXTS, st.integers(1, 4))
+def test_both_engines_compute_the_same_of_any_text(engines: list[minhash.Engine], texts: list[str], size: int) -> None:
+    batch = shingles.of_strings(texts)
+    seeds = np.arange(len(texts), dtype=np.uint64)
+    rows = np.arange(len(texts))
+    room = np.array([len(text.encode("utf-8", "replace")) + 1 for text in texts], dtype=np.int64)
+    starts = np.cumsum(room) - room
+    found = []
+    for engine in engines:
+        exact, bands = np.zeros(len(texts), dtype=np.uint64), np.zeros((32, len(texts)), dtype=np.uint32)
+        lengths, runs, sizes = (np.zeros(len(texts), dtype=np.uint32) for _ in range(3))
+        values = np.zeros(room.sum(), dtype=np.uint32)
+        engine.sketch(batch, seeds, exact, bands, lengths, runs)
+        engine.sets(batch, rows, values, starts, sizes)
+        drawn = [values[start : start + size].tolist() for start, size in zip(starts, sizes, strict=True)]
+        found.append([exact.tolist(), bands.tolist(), lengths.tolist(), runs.tolist(), drawn])
+    assert found[0] == found[1]
+    assert found[0][4] == [sorted(one) for one in sets(cut(*texts))]
 
 
 def test_signatures_estimate_jaccard() -> None:
     rng = random.Random(1)
-    hashers = minhash.permutations(1024)
     for share in (0.2, 0.5, 0.8):
-        common = [rng.getrandbits(64) for _ in range(int(200 * share))]
-        one, other = (frozenset([*common, *(rng.getrandbits(64) for _ in range(200 - len(common)))]) for _ in range(2))
-        agree = (minhash.signature(one, hashers) == minhash.signature(other, hashers)).mean()
-        assert agree == pytest.approx(minhash.jaccard(one, other), abs=0.06)
+        common = [rng.getrandbits(32) for _ in range(int(200 * share))]
+        one, other = ([*common, *(rng.getrandbits(32) for _ in range(200 - len(common)))] for _ in range(2))
+        signed = minhash.signatures(np.array(one + other, dtype=np.uint32), np.array([0, 200, 400]), 1024)
+        true = minhash.jaccard(frozenset(one), frozenset(other))
+        assert (signed[:, 0] == signed[:, 1]).mean() == pytest.approx(true, abs=0.06)
 
 
-def test_candidates_find_every_pair_above_the_threshold() -> None:
-    rng = random.Random(2)
-    texts = []
-    for _ in range(150):
-        words = rng.choices(WORDS, k=60)
-        texts += [" ".join(words), " ".join([*words[:-4], *rng.choices(WORDS, k=4)])]
-    sets = [minhash.shingles(text, 3) for text in texts]
-    hashers = minhash.permutations(128)
-    found = set(minhash.candidates((minhash.signature(one, hashers) for one in sets), 32))
-    pairs = {(i, j) for j in range(len(sets)) for i in range(j) if minhash.jaccard(sets[i], sets[j]) >= 0.7}
-    assert len(pairs) >= 100 and len(pairs & found) / len(pairs) > 0.99
+@given(st.lists(st.integers(0, 5), max_size=20))
+def test_buckets_hold_the_rows_that_share_a_key(keys: list[int]) -> None:
+    members, bounds = minhash.buckets(np.array(keys, dtype=np.uint32), np.arange(len(keys), dtype=np.uint32))
+    expected = [[row for row, other in enumerate(keys) if other == key] for key in sorted(set(keys))]
+    found = [members[one:end].tolist() for one, end in itertools.pairwise(bounds)]
+    assert found == [rows for rows in expected if len(rows) > 1]
+    twice = minhash.once([(members, bounds), (members, bounds)])
+    merged = [rows[one:end].tolist() for rows, begins in twice for one, end in itertools.pairwise(begins)]
+    assert sorted(merged) == sorted(
+        [*(rows for rows in found if len(rows) == 2), *2 * [rows for rows in found if len(rows) > 2]]
+    )
 
 
-def test_of_a_family_the_longest_stays_and_each_drop_points_at_it(tmp_path: Path) -> None:
+def find(texts: list[str], engine: minhash.Engine, workers: int = 1, size: int = 700) -> families.Families:
+    """The families of some texts, of one kind."""
+    none = np.zeros(size, dtype=np.uint64)
+
+    def read() -> list[families.Batch]:
+        parts = [shingles.of_strings(texts[place : place + size]) for place in range(0, len(texts), size)]
+        counts = [len(part.records) - 1 for part in parts]
+        return [
+            families.Batch(part, none[:count], none[:count], none[:count].astype(np.int64))
+            for part, count in zip(parts, counts, strict=True)
+        ]
+
+    return families.find(read, len(texts), DEDUP, engine, workers)
+
+
+def brute_force(texts: list[str]) -> list[int]:
+    """The first of each text's family, by the exact similarity of every two that share a shingle."""
+    drawn = sets(cut(*texts))
+    holders = defaultdict(list)
+    for row, found in enumerate(drawn):
+        for value in found:
+            holders[value].append(row)
+    parent = np.arange(len(texts), dtype=np.uint32)
+    for one, other in {pair for rows in holders.values() for pair in itertools.combinations(rows, 2)}:
+        if minhash.jaccard(drawn[one], drawn[other]) >= DEDUP.threshold:
+            low, high = sorted((minhash.find(parent, one), minhash.find(parent, other)))
+            parent[high] = low
+    return [minhash.find(parent, row) for row in range(len(texts))]
+
+
+def test_families_are_those_of_exact_similarity_in_any_order(engines: list[minhash.Engine]) -> None:
+    texts = corpus.make(1500, seed=3, share=0.6).to_pylist()
+    true = brute_force(texts)
+    assert len(set(true)) < 1000
+    for engine, workers, size in (
+        (engines[0], 1, 700),
+        (engines[0], 2, 333),
+        (engines[1], 1, 1500),
+        (engines[1], 2, 99),
+    ):
+        found = find(texts, engine, workers, size)
+        assert found.root.tolist() == true
+    order = random.Random(4).sample(range(len(texts)), len(texts))
+    shuffled = find([texts[row] for row in order], engines[1]).root.tolist()
+    place = {row: where for where, row in enumerate(order)}
+    pairs = zip(true, (shuffled[place[row]] for row in range(len(texts))), strict=True)
+    assert len(set(pairs)) == len(set(true)) == len(set(shuffled))
+
+
+def test_a_bucket_of_copies_costs_one_comparison_each(engines: list[minhash.Engine]) -> None:
+    words = " ".join(random.Random(9).choices(WORDS, k=60))
+    counts = {engines[0]: 2_000, engines[1]: 30_000}  # all pairs would take minutes
+    for engine, count in counts.items():
+        texts = [f"{words} số {number}" for number in range(count)]
+        start = time.process_time()
+        assert not find(texts, engine, 2).root.any()
+        assert time.process_time() - start < 20
+
+
+def test_both_engines_give_the_same_verdicts_on_records(tmp_path: Path, engines: list[minhash.Engine]) -> None:
+    texts = corpus.make(400, seed=5).to_pylist()
+    rng = random.Random(6)
+    rows = [record("", rng.choice(["instruction", "text"]), user=text, assistant="Vâng.") for text in texts]
+    rows += [
+        record("", "preference", f"g{place % 3}", user="Hỏi", chosen=texts[0], rejected=text)
+        for place, text in enumerate(texts[:40])
+    ]
+    rng.shuffle(rows)
+    records.write(tmp_path / "t", rows)
+    one, other = (
+        dedup.find(tmp_path / "t", DEDUP, workers, engine) for workers, engine in zip((1, 2), engines, strict=True)
+    )
+    assert one == other and len(one) > 20
+
+
+def test_the_order_of_the_rows_changes_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [record(text) for text in corpus.make(300, seed=7).to_pylist()]
+    rows += [{**row, "source": "again"} for row in rows[::9]]
+    found = []
+    for seed in range(3):
+        random.Random(seed).shuffle(rows)
+        monkeypatch.setattr(dedup, "ROWS", 10 + 100 * seed)
+        records.write(tmp_path / "t", rows)
+        judged = dedup.find(tmp_path / "t", DEDUP, 1 + seed % 2)
+        found.append({(rows[place]["source"], rows[place]["id"], *verdict) for place, verdict in judged.items()})
+    assert found[0] == found[1] == found[2] and len(found[0]) > 60
+
+
+def test_of_a_family_the_longest_answer_stays_and_each_drop_points_at_it(tmp_path: Path) -> None:
     text = " ".join(random.Random(3).choices(WORDS, k=40))
     short, long, other = record(text), record(text + " và hết"), record(" ".join(random.Random(4).choices(WORDS, k=40)))
     same = record(text.upper() + "!")
     lost = sift(tmp_path, [short, other, long, same])
-    assert lost == {short["id"]: ("near duplicate", long["id"]), same["id"]: ("exact duplicate", long["id"])}
+    near = ("near duplicate", f"{long['id']} 0.950")
+    assert lost == {short["id"]: near, same["id"]: near}
+    prompt, answer = text + " và thêm vài chữ", " ".join(WORDS)
+    asked = [
+        record("", "instruction", user=prompt, assistant=answer),
+        record("", "instruction", user=text, assistant=answer + " nữa"),
+    ]
+    similarity = minhash.jaccard(*sets(cut(*(records.plain(row) for row in asked))))
+    assert sift(tmp_path, asked) == {asked[0]["id"]: ("near duplicate", f"{asked[1]['id']} {similarity:.3f}")}
+
+
+def test_of_equals_the_smallest_id_stays_and_quality_comes_before_length(tmp_path: Path) -> None:
+    text = " ".join(random.Random(3).choices(WORDS, k=40))
+    one, other, long = record(text), record(text + "."), record(text + " và hết")
+    low, high = sorted([one, other], key=lambda row: row["id"])
+    assert sift(tmp_path, [high, low]) == {high["id"]: ("exact duplicate", f"{low['id']} 1.000")}
+    judged = pa.Table.from_pylist([low, high, long], records.SCHEMA).append_column("quality", pa.array([0.1, 0.9, 0.5]))
+    pq.write_table(judged, tmp_path / "judged")
+    assert dedup.find(tmp_path / "judged", DEDUP, 1) == {
+        0: ("exact duplicate", f"{high['id']} 1.000"),
+        2: ("near duplicate", f"{high['id']} 0.950"),
+    }
+
+
+def test_a_chain_is_one_family_and_tells_how_far_its_end_is(tmp_path: Path) -> None:
+    words = random.Random(8).sample([f"{one}{other}" for one in WORDS for other in WORDS], 140)
+    chain = [record(" ".join(words[start : start + 100 + start])) for start in (0, 12, 24)]
+    lost = sift(tmp_path, chain)
+    assert set(lost) == {chain[0]["id"], chain[1]["id"]}
+    keeper = chain[2]["id"]
+    assert all(detail.split()[0] == keeper for _, detail in lost.values())
+    assert float(lost[chain[0]["id"]][1].split()[1]) < DEDUP.threshold <= float(lost[chain[1]["id"]][1].split()[1])
 
 
 def test_pairs_ranked_under_one_prompt_are_no_duplicates_and_kinds_are_not_mixed(tmp_path: Path) -> None:
@@ -67,20 +306,18 @@ def test_pairs_ranked_under_one_prompt_are_no_duplicates_and_kinds_are_not_mixed
     one = record("", "preference", "g", user="Hỏi?", chosen=answer, rejected="Không.")
     two = record("", "preference", "g", user="Hỏi?", chosen=answer, rejected="Chịu.")
     assert sift(tmp_path, [one, two, record("", "instruction", user="Hỏi?", assistant=answer)]) == {}
-    three = record("", "preference", "h", user="Hỏi?", chosen=answer, rejected="Chịu thôi.")
-    assert sift(tmp_path, [one, three])[one["id"]] == ("near duplicate", three["id"])
+    three = record("", "preference", "h", user="Hỏi?", chosen=answer + " hết", rejected="Chịu thôi.")
+    assert sift(tmp_path, [one, three])[one["id"]][1].split()[0] == three["id"]
+    # the same text under another prompt's group is what joins it to that group
+    twin, near = {**two, "group": "h", "source": "z"}, {**one, "group": "g"}
+    assert len(sift(tmp_path, [two, near])) == 0 and len(sift(tmp_path, [two, twin, near])) == 2  # type: ignore[list-item]
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30))))
-def test_families_are_connected_components(pairs: list[tuple[int, int]]) -> None:
-    families = minhash.Families(31)
-    sets = [{item} for item in range(31)]
-    for one, other in pairs:
-        families.join(one, other)
-        merged = sets[one] | sets[other]
-        for item in merged:
-            sets[item] = merged
-    assert [families.find(item) for item in range(31)] == [min(found) for found in sets]
+@settings(deadline=None, max_examples=30)
+@given(rows=TEXTS)
+def test_no_text_makes_it_fail_and_no_row_is_lost(tmp_path_factory: pytest.TempPathFactory, rows: list[str]) -> None:
+    texts = [text.encode("utf-8", "replace").decode() for text in rows]
+    sift(tmp_path_factory.mktemp("any"), [record(text) for text in dict.fromkeys(texts)])
 
 
 def test_contamination_is_a_whole_short_question_or_a_long_run() -> None:

@@ -1,79 +1,183 @@
 """Near-duplicates: MinHash finds candidates, exact Jaccard similarity decides.
 
-Texts are compared as sets of syllable shingles, blind to case, punctuation, composition and tone placement.
 Signatures are split into bands, and texts that agree in a whole band are candidates (Broder 1997; Leskovec
-et al., "Mining of Massive Datasets", ch. 3). Everything is a function of the texts and the params: no
-hidden seed, no order of threads. Not covered: more texts than their shingles fit in memory.
+et al., "Mining of Massive Datasets", ch. 3). Of a signature only the 32-bit hash of each band is kept. Equal
+band keys are found by sorting, in the order of the rows. Everything is a function of the texts and the params:
+no hidden seed, no order of threads.
+
+Two engines give the same numbers: numpy, at once, and compiled loops, some hundred times as fast after seconds
+of compiling. Not covered: which rows are then one family (``stages/lib/families.py``).
 """
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+import itertools
+import queue
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from stages.lib.vietnamese import key
+from stages.lib import shingles
+from stages.lib.params import Dedup
+from stages.lib.shingles import I64, TOKEN, U32, U64, Texts, digest, mix
 
-Shingles = frozenset[int]
-Signature = npt.NDArray[np.uint32]
-
-
-def shingles(text: str, size: int) -> Shingles:
-    """64-bit hashes of the runs of ``size`` syllables of a text; a shorter text is one run."""
-    words = key(text).split()
-    runs = (" ".join(words[place : place + size]) for place in range(max(1, len(words) - size + 1)))
-    return frozenset(digest(run) for run in runs)
+COMPILED_FROM = 1 << 25  # bytes of text: what numpy reads in the time that compiling takes
 
 
-def digest(text: str) -> int:
-    """A 64-bit hash that is the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+class Engine(NamedTuple):
+    """Three steps of the work; each fills in the arrays that it is given."""
+
+    sketch: Callable[[Texts, U64, U64, U32, U32, U32], None]  # texts, seeds → exact, bands, lengths, runs
+    sets: Callable[[Texts, I64, U32, I64, U32], None]  # texts, rows, starts → values, sizes
+    connect: Callable[[U32, I64, U32, U32, I64, U32, U64, float], None]  # see `connect`
 
 
-def permutations(count: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Multipliers (odd) and offsets of ``count`` multiply-shift hashes (Dietzfelbinger et al. 1997)."""
-    numbers = np.array([digest(f"permutation {index}") for index in range(2 * count)], dtype=np.uint64)
-    return numbers[:count] | np.uint64(1), numbers[count:]
+def engine(size: int, dedup: Dedup) -> Engine:
+    """The engine that is done first with so many bytes."""
+    return (with_numba if size >= COMPILED_FROM else with_numpy)(dedup.shingle, dedup.permutations)
 
 
-def signature(hashes: Shingles, hashers: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]) -> Signature:
-    """The minimum of each hash over a set; shape (permutations,)."""
-    values = np.fromiter(hashes, dtype=np.uint64, count=len(hashes))
-    factors, offsets = hashers
-    hashed = (values[:, None] * factors[None, :] + offsets[None, :]) >> np.uint64(32)
-    return hashed.min(axis=0).astype(np.uint32)
+def permutations(count: int) -> tuple[U32, U32]:
+    """Odd multipliers and offsets of ``count`` permutations of the 32-bit numbers."""
+    numbers = np.array([digest(f"permutation {index}") >> 32 for index in range(2 * count)], dtype=np.uint32)
+    return numbers[:count] | np.uint32(1), numbers[count:]
 
 
-def candidates(signatures: Iterable[Signature], bands: int) -> Iterator[tuple[int, int]]:
-    """Pairs (earlier, later) of positions whose signatures agree in at least one band; a pair may come twice."""
-    first: list[dict[bytes, list[int]]] = [defaultdict(list) for _ in range(bands)]
-    for later, signed in enumerate(signatures):
-        for band, rows in zip(first, np.split(signed, bands), strict=True):
-            bucket = band[rows.tobytes()]
-            yield from ((earlier, later) for earlier in bucket)
-            bucket.append(later)
+def signatures(values: U32, offsets: I64, count: int) -> U32:
+    """The minimum of each of ``count`` permutations over each set; shape (permutations, sets)."""
+    factors, shifts = permutations(count)
+    found = np.empty((count, len(offsets) - 1), dtype=np.uint32)
+    for place, (factor, shift) in enumerate(zip(factors, shifts, strict=True)):
+        found[place] = np.minimum.reduceat(values * factor + shift, offsets[:-1])
+    return found
 
 
-def jaccard(one: Shingles, other: Shingles) -> float:
+def with_numpy(size: int, count: int) -> Engine:
+    """The engine that is ready at once, for ``count`` permutations of shingles of ``size`` tokens."""
+
+    def sketch(texts: Texts, seeds: U64, exact: U64, bands: U32, lengths: U32, runs: U32) -> None:
+        found = shingles.shingle(texts, size)
+        exact[:], lengths[:], runs[:] = found.exact, found.lengths, np.diff(found.offsets)
+        signed = signatures(found.values, found.offsets, count)
+        for band, rows in enumerate(np.split(signed, len(bands))):
+            key = seeds
+            for row in rows:
+                key = key * np.uint64(TOKEN) + row
+            bands[band] = mix(key) >> np.uint64(32)
+
+    def sets(texts: Texts, rows: I64, values: U32, starts: I64, sizes: U32) -> None:
+        found = shingles.shingle(texts, size)
+        for row in rows:
+            one = np.unique(found.values[found.offsets[row] : found.offsets[row + 1]])
+            values[starts[row] : starts[row] + len(one)] = one
+            sizes[row] = len(one)
+
+    return Engine(sketch, sets, connect)
+
+
+def with_numba(size: int, count: int) -> Engine:
+    """The engine for many texts; its steps hold no lock."""
+    from stages.lib import kernels, overlap
+
+    tables = (shingles.WORD, *kernels.alphabet())
+    factors, shifts = permutations(count)
+    # each thread borrows a table of spellings and gives it back with what it learnt
+    memories: queue.SimpleQueue[U64] = queue.SimpleQueue()
+
+    def borrow() -> U64:
+        try:
+            return memories.get_nowait()
+        except queue.Empty:
+            return kernels.memory()
+
+    def sketch(texts: Texts, seeds: U64, exact: U64, bands: U32, lengths: U32, runs: U32) -> None:
+        memory, keys = borrow(), np.empty(bands.shape, dtype=np.uint32)
+        kernels.sketch(tuple(texts), size, factors, shifts, seeds, tables, memory, exact, keys, lengths, runs)
+        bands[:] = keys  # a view of another layout would be compiled for anew
+        memories.put(memory)
+
+    def sets(texts: Texts, rows: I64, values: U32, starts: I64, sizes: U32) -> None:
+        memory = borrow()
+        kernels.sets(tuple(texts), size, tables, memory, rows, values, starts, sizes)
+        memories.put(memory)
+
+    return Engine(sketch, sets, overlap.connect)
+
+
+def buckets(keys: U32, rows: U32) -> tuple[U32, I64]:
+    """The rows whose key another row has too, bucket by bucket and in order, and where each bucket begins."""
+    packed = keys[rows].astype(np.uint64) << np.uint64(32) | rows
+    packed.sort()
+    sorted_keys = (packed >> np.uint64(32)).astype(np.uint32)
+    same = sorted_keys[1:] == sorted_keys[:-1]
+    inside = np.zeros(len(packed), dtype=bool)
+    inside[1:] |= same
+    inside[:-1] |= same
+    begins = np.flatnonzero(inside & ~np.concatenate(([False], same))[: len(packed)])
+    places = np.cumsum(inside, dtype=np.int64) - 1
+    bounds = np.append(places[begins], places[-1] + 1 if len(places) else 0)
+    return (packed[inside] & np.uint64(0xFFFFFFFF)).astype(np.uint32), bounds
+
+
+def once(found: list[tuple[U32, I64]]) -> list[tuple[U32, I64]]:
+    """The same buckets, those of two rows once however many bands they come from, in the order of their rows."""
+    pairs, larger = [], []
+    for members, bounds in found:
+        sizes = np.diff(bounds)
+        first = bounds[:-1][sizes == 2]
+        pairs.append(members[first].astype(np.uint64) << np.uint64(32) | members[first + 1])
+        wide = sizes > 2
+        larger.append((members[np.repeat(wide, sizes)], np.concatenate(([0], np.cumsum(sizes[wide])))))
+    packed = np.concatenate(pairs)
+    packed.sort()  # quicker than np.unique, which hashes
+    packed = packed[np.append(True, packed[1:] != packed[:-1])[: len(packed)]]
+    twos = np.stack([packed >> np.uint64(32), packed & np.uint64(0xFFFFFFFF)], axis=1).astype(np.uint32).ravel()
+    return [(twos, np.arange(0, len(twos) + 1, 2)), *larger]
+
+
+def connect(
+    members: U32, bounds: I64, parent: U32, values: U32, starts: I64, sizes: U32, siblings: U64, threshold: float
+) -> None:
+    """Join in each bucket the rows whose sets are alike; siblings are not, and joined rows are not compared."""
+    kept: dict[int, frozenset[int]] = {}
+
+    def shingles_of(row: int) -> frozenset[int]:
+        if row not in kept:
+            kept[row] = frozenset(values[starts[row] : starts[row] + sizes[row]].tolist())
+        return kept[row]
+
+    def alike(row: int, other: int) -> bool:
+        related = siblings[row] and siblings[row] == siblings[other]
+        return not related and jaccard(shingles_of(row), shingles_of(other)) >= threshold
+
+    for begin, end in itertools.pairwise(bounds.tolist()):
+        groups: list[list[int]] = []  # the rows of the bucket so far, by family
+        for row in members[begin:end].tolist():
+            for group in groups:
+                one, two = find(parent, row), find(parent, group[0])
+                if one != two and any(alike(row, other) for other in group):
+                    parent[max(one, two)] = min(one, two)
+            home: list[int] | None = None
+            for group in [group for group in groups if find(parent, group[0]) == find(parent, row)]:
+                if home is None:
+                    home = group
+                else:
+                    home += group
+                    groups = [other for other in groups if other is not group]
+            if home is None:
+                groups.append([row])
+            else:
+                home.append(row)
+
+
+def find(parent: U32, row: int) -> int:
+    """The smallest member of a family."""
+    while (above := int(parent[row])) != row:
+        parent[row] = parent[above]
+        row = int(parent[row])
+    return row
+
+
+def jaccard(one: frozenset[int], other: frozenset[int]) -> float:
     """The share of shingles that two sets have in common, 0 to 1."""
-    return len(one & other) / len(one | other)
-
-
-class Families:
-    """Union-find: what is joined, directly or through others, is one family."""
-
-    def __init__(self, size: int) -> None:
-        self._parent = list(range(size))
-
-    def find(self, item: int) -> int:
-        """The family's smallest member."""
-        while self._parent[item] != item:
-            self._parent[item] = self._parent[self._parent[item]]
-            item = self._parent[item]
-        return item
-
-    def join(self, one: int, other: int) -> None:
-        """Make one family of two."""
-        low, high = sorted((self.find(one), self.find(other)))
-        self._parent[high] = low
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared)
