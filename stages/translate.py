@@ -11,7 +11,7 @@ from itertools import islice
 from stages.lib import contract, records, translation
 from stages.lib.contract import Dep, Out, Word
 from stages.lib.journal import Entry, Journal, home
-from stages.lib.params import Teacher
+from stages.lib.params import Teacher, Translate, Validate
 from stages.lib.records import Record
 from stages.lib.teacher import Failure, Prompt, ask, check_failures
 
@@ -27,6 +27,7 @@ def main(
     dropped: Out,
     *,
     teacher: Teacher,
+    translate: Translate,
 ) -> None:
     """Translate what is not Vietnamese, through the journal."""
     journal, prompt = Journal(shipped, own=home()), Prompt.load(wording)
@@ -39,7 +40,7 @@ def main(
             answers = dict(zip((r["id"] for r in foreign), ask(teacher, journal, prompt, texts, name), strict=True))
             asked += len(foreign)
             for record in batch:
-                verdict = take(record, answers[record["id"]]) if record["id"] in answers else None
+                verdict = take(record, answers[record["id"]], translate.checks) if record["id"] in answers else None
                 if isinstance(verdict, Failure):
                     reasons.append(verdict.reason)
                     drop.add({**record, "reason": verdict.reason, "detail": verdict.detail})
@@ -48,14 +49,17 @@ def main(
     check_failures(len(reasons), asked, teacher, f"translate@{name}", reasons)
 
 
-def take(record: Record, answer: Entry | Failure) -> Record | Failure:
+def take(record: Record, answer: Entry | Failure, checks: Validate) -> Record | Failure:
     """The record in Vietnamese with its lineage, or why the answer can't be used."""
     if isinstance(answer, Failure):
         return answer
     texts = translation.parse(answer["answer"])
-    fault = translation.fault([message["content"] for message in record["messages"]], texts)
+    source = [message["content"] for message in record["messages"]]
+    fault = translation.fault(source, texts, answer["finish_reason"], checks)
     if fault or texts is None:
-        return Failure(fault or "malformed", json.dumps(answer["answer"], ensure_ascii=False)[:500])
+        name, detail = fault or ("malformed", "")
+        shown = json.dumps(answer["answer"], ensure_ascii=False)
+        return Failure(name, f"{detail}: {shown}"[:500] if detail else shown[:500])
     pairs = zip(record["messages"], texts, strict=True)
     return {
         **record,

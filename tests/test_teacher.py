@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stages.lib import translation
+from stages.lib import params, translation
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal, entries, line
 from stages.lib.params import Teacher
@@ -252,4 +252,6 @@ def test_too_many_failures_stop_a_stage() -> None:
 )
 def test_translation_faults_have_names(reply: str, fault: str) -> None:
     source = ["The weather is fine today and we should go out."]
-    assert translation.fault(source, translation.parse(reply)) == fault
+    checks = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
+    found = translation.fault(source, translation.parse(reply), "stop", checks)
+    assert (found[0] if found else "") == fault
