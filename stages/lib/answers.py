@@ -47,17 +47,23 @@ class Entry(TypedDict):
 class Answers(Mapping[str, Entry]):
     """The entries of some files by key: the last sound one of the last file counts.
 
-    ``damaged`` names the lines that are no JSON, as far as they were met.
+    Whether a key is there is known for certain only after its line was read, so ``len`` reads them all.
     """
 
     def __init__(self) -> None:
-        self.damaged: list[str] = []
+        self._damaged: dict[str, None] = {}
+        self._counted = (0, 0, 1)  # (file, offset, line there): how far lines were last counted
         self._files: list[tuple[Path, int]] = []
         self._places = np.empty(0, PLACE)  # by slot, those of one slot in the order in which they were written
         self._columns = columns(self._places)
         self._new: list[tuple[int, int, int, int]] = []
         self._newest: dict[str, int] = {}
         self._recent: dict[str, Entry] = {}
+
+    @property
+    def damaged(self) -> list[str]:
+        """The lines that are no JSON, by file and number, as far as they were met."""
+        return list(self._damaged)
 
     def open(self, path: Path) -> int:
         """A file to find answers in, by number."""
@@ -113,11 +119,15 @@ class Answers(Mapping[str, Entry]):
 
     def _where(self, file: int, offset: int) -> str:
         path, handle = self._files[file]
-        return f"{path}, line {1 + sum(int((part == 10).sum()) for part in pieces(handle, 0, offset))}"
+        known, start, line = self._counted
+        if known != file or start > offset:
+            start, line = 0, 1
+        line += sum(int((part == 10).sum()) for part in pieces(handle, start, offset))
+        self._counted = file, offset, line
+        return f"{path}, line {line}"
 
     def _damage(self, file: int, offset: int) -> None:
-        if (place := self._where(file, offset)) not in self.damaged:
-            self.damaged.append(place)
+        self._damaged[self._where(file, offset)] = None
 
     def _parse(self, text: bytes, file: int, offset: int) -> Entry | None:
         try:

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stages.lib.records import Verdict
 
@@ -18,12 +19,12 @@ TOKEN = re.compile(r"⟦\s*(\d+)\s*⟧")
 ROLES = "Human|Assistant|User|System|AI|Bot|Instruction|Input|Output|Response|Question|Answer"
 SPANS = {
     "code": r"(?P<fence>```|~~~).*?(?:(?P=fence)|\Z)|`[^`\n]+`"
-    r"|\b[A-Za-z_][\w.]*\((?:[^()\n]*[,=\d\"'][^()\n]*)?\)",
+    r"|(?<![\w.])[A-Za-z_][\w.]*\((?:[^()\n]*[,=\d\"'][^()\n]*)?\)",
     "token": r"⟦[^⟦⟧\n]*⟧",
     "latex": r"\$\$.+?\$\$|\\\[.+?\\\]|\\\(.+?\\\)|\\begin\{(?P<env>[a-z*]+)\}.*?\\end\{(?P=env)\}"
     r"|\$(?=[^\s$])[^$\n]*[\\^_={][^$\n]*\$",
     "url": r"(?:https?://|www\.)[^\s<>\"'`|]*[^\s<>\"'`|.,;:!?)\]}*_]",
-    "e-mail": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
+    "e-mail": r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
     "role": rf"^[ \t]*(?:#{{1,6}} ?)?(?:{ROLES}):|\[/?(?:INST|SYS)\]|<\|[^|<>\n]*\|>",
     "tag": r"</?[A-Za-z][\w-]*(?:\s[^<>\n]*)?/?>",
     "placeholder": r"\{\{[^{}\n]*\}\}|\$\{\w+\}|\{\w*\}|%\(\w+\)[sdf]|%(?:\d*\.?\d+)?[sdf]\b|\[[A-Z][A-Z_ ]+\]",
@@ -64,7 +65,8 @@ class Piece:
     after: str
 
 
-def spans(text: str) -> list[Span]:
+@lru_cache(maxsize=64)  # several validators ask for the same text
+def spans(text: str) -> tuple[Span, ...]:
     """What must not be translated, in order and without overlaps."""
     found = [Span(match.start(), match.end(), (match.lastgroup or "").replace("_", "-")) for match in named(text)]
     found += [*code_lines(text), *json_bones(text), *table_bones(text)]
@@ -73,7 +75,7 @@ def spans(text: str) -> list[Span]:
     for span in sorted(found, key=lambda span: (span.start, -span.end)):
         if span.end > span.start and (not kept or span.start >= kept[-1].end):
             kept.append(span)
-    return kept
+    return tuple(kept)
 
 
 def named(text: str) -> Iterator[re.Match[str]]:
@@ -153,8 +155,9 @@ def restore(text: str, taken: list[str]) -> str:
     return TOKEN.sub(original, text)
 
 
-PARAGRAPH, LINE = re.compile(r"\s*\n[ \t]*\n\s*"), re.compile(r"\s*\n\s*")
-SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\da-z_])|\s*\n\s*")
+# a run of white space is looked at once, from its begin
+PARAGRAPH, LINE = re.compile(r"(?<!\s)\s*\n[ \t]*\n\s*"), re.compile(r"(?<!\s)\s*\n\s*")
+SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\da-z_])|(?<!\s)\s*\n\s*")
 
 
 def parted(text: str, boundary: re.Pattern[str]) -> list[Piece]:

@@ -186,7 +186,9 @@ def length(source: str, translation: str, thresholds: Validate) -> Verdict | Non
         return "length ratio", f"{ratio:.2f} of the source's length"
     if translation.count("```") % 2 > source.count("```") % 2:
         return "truncated", "within a code block"
-    if thresholds.ends and END.search(source.rstrip()) and not ended(source.rstrip(), translation.rstrip()):
+    if not thresholds.ends:
+        return None
+    if END.search(source.rstrip()) and not ended(source.rstrip(), translation.rstrip()):
         return "truncated", f"ends with {translation.rstrip()[-20:]!r}"
     if lost := unpaired(source, translation, thresholds.sentence_cost, thresholds.sentence_spread):
         return "truncated", f"{lost} sentences have no translation"
