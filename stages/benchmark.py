@@ -45,7 +45,7 @@ def main(
         "model": name,
         "tasks": task_scores(found["results"]),
         "validation": read,
-        "ended": round(sum(ended for *_, ended in said) / len(said), 6),  # share of the answers that ended by themselves
+        "ended": round(sum(ended for *_, ended in said) / len(said), 6),  # share of the answers
         "bytes": sum(path.stat().st_size for path in model.glob("*.safetensors")),
         "parameters": loaded.num_parameters(),
     }

@@ -14,7 +14,7 @@ from stages.lib import contract, pii, records, vietnamese
 from stages.lib.contract import Dep, Out
 from stages.lib.params import Clean
 from stages.lib.records import Message, Record, Verdict
-from stages.lib.translation import FAILURE_MARKERS
+from stages.lib.validators import FAILURE_MARKERS
 
 # an answer in another language is right when it was asked for
 ASKS_FOREIGN = re.compile(

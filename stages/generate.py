@@ -17,6 +17,7 @@ from stages.lib import contract, datafile, records, rows, vietnamese
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.journal import Entry, Journal, home
 from stages.lib.licences import allowed
+from stages.lib.novelty import Novelty
 from stages.lib.params import Generate, Licences, Teacher
 from stages.lib.records import Message, Record
 from stages.lib.teacher import Failure, Prompt, ask, check_failures
@@ -77,33 +78,24 @@ class Pool:
         self.seeds = seeds
         self.invented: list[Task] = []
         self.novelty = novelty
-        self._known: list[list[str]] = [words(task) for task in seeds]
+        self._known = Novelty(task["instruction"] for task in seeds)
 
     def add(self, task: Task) -> None:
         """Take a task in."""
         self.invented.append(task)
-        self._known.append(words(task))
+        self._known.add(task["instruction"])
 
     def judge(self, task: Task) -> records.Verdict | None:
         """Why a task is not kept, with the detail, or None."""
-        from rapidfuzz import process
-        from rapidfuzz.distance import Indel
-
         if not task["instruction"] or not task["output"]:
             return "empty", "instruction" if not task["instruction"] else "output"
         if match := OTHER_MEDIUM.search(task["instruction"]):
             return "needs another medium", match[0]
-        # ROUGE-L's F-measure is the normalised indel similarity of the word sequences
-        _, similarity, place = process.extractOne(words(task), self._known, scorer=Indel.normalized_similarity)
-        if similarity > self.novelty:
+        if found := self._known.nearest(task["instruction"], above=self.novelty):
+            similarity, place = found
             nearest = (self.seeds + self.invented)[place]["instruction"]
             return "not novel", f"ROUGE-L {similarity:.2f} with: {nearest}"
         return None
-
-
-def words(task: Task) -> list[str]:
-    """An instruction as ROUGE sees it, blind to case and tone placement but not to diacritics."""
-    return vietnamese.key(task["instruction"]).split()
 
 
 def seed_tasks(path: Path) -> list[Task]:

@@ -13,8 +13,8 @@ from stages.lib import contract, records, translation
 from stages.lib.contract import Dep, Out, Word
 from stages.lib.journal import Entry, Journal, home
 from stages.lib.licences import allowed
-from stages.lib.params import Licences, Teacher
-from stages.lib.records import Record
+from stages.lib.params import Licences, Teacher, Translate, Validate
+from stages.lib.records import Message, Record
 from stages.lib.teacher import Failure, Prompt, ask, check_failures
 
 BATCH = 2048  # records whose requests are under way together
@@ -30,6 +30,7 @@ def main(
     *,
     teacher: Teacher,
     licences: Licences,
+    translate: Translate,
 ) -> None:
     """Translate what is not Vietnamese, through the journal."""
     journal, prompt = Journal(shipped, own=home()), Prompt.load(wording)
@@ -45,7 +46,7 @@ def main(
                 if not allowed(record["licence"], licences):
                     drop.add({**record, "reason": "licence", "detail": record["licence"]})
                     continue
-                verdict = take(record, answers[record["id"]]) if record["id"] in answers else None
+                verdict = take(record, answers[record["id"]], translate.checks) if record["id"] in answers else None
                 if isinstance(verdict, Failure):
                     reasons.append(verdict.reason)
                     drop.add({**record, "reason": verdict.reason, "detail": verdict.detail})
@@ -54,19 +55,26 @@ def main(
     check_failures(len(reasons), asked, teacher, f"translate@{name}", reasons)
 
 
-def take(record: Record, answer: Entry | Failure) -> Record | Failure:
+def take(record: Record, answer: Entry | Failure, checks: Validate) -> Record | Failure:
     """The record in Vietnamese with its lineage, or why the answer can't be used."""
     if isinstance(answer, Failure):
         return answer
     texts = translation.parse(answer["answer"])
-    fault = translation.fault([message["content"] for message in record["messages"]], texts)
+    # what a tool answered is data: it stays, whatever the teacher made of it
+    source = ["" if message["role"] == "tool" else message["content"] for message in record["messages"]]
+    fault = translation.fault(source, texts, answer["finish_reason"], checks)
     if fault or texts is None:
-        return Failure(fault or "malformed", json.dumps(answer["answer"], ensure_ascii=False)[:500])
-    pairs = zip(record["messages"], texts, strict=True)
+        name, detail = fault or ("malformed", "")
+        shown = json.dumps(answer["answer"], ensure_ascii=False)
+        return Failure(name, f"{detail}: {shown}"[:500] if detail else shown[:500])
+    messages: list[Message] = [
+        old if old["role"] == "tool" else {"role": old["role"], "content": text.strip()}
+        for old, text in zip(record["messages"], texts, strict=True)
+    ]
     return {
         **record,
         "lang": "vi",
-        "messages": [{"role": message["role"], "content": text.strip()} for message, text in pairs],
+        "messages": messages,
         "original": record["messages"],
         "teacher": answer["model"],
         "request": answer["key"],

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from stages.lib import translation
+from stages import translate
+from stages.lib import params, records, translation
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal, entries, line
 from stages.lib.params import Teacher
+from stages.lib.records import Message
 from stages.lib.teacher import Failure, Prompt, ask, check_failures, key, pause
 
 PROMPT = Prompt("p", "Answer.")
@@ -213,6 +215,20 @@ def test_a_line_that_is_no_entry_is_an_error_that_names_it(tmp_path: Path) -> No
         Journal(own=own)
 
 
+def test_what_a_tool_answered_stays_as_it_is() -> None:
+    roles, said = (
+        "user assistant tool assistant".split(),
+        ["Warm?", "weather()", '{"celsius": 30}', "It is 30 degrees."],
+    )
+    texts = ["Ấm chứ?", "weather()", "ba mươi độ", "Trời 30."]
+    messages: list[Message] = [{"role": role, "content": text} for role, text in zip(roles, said, strict=True)]
+    record = records.make("conversation", messages, source="s", licence="MIT", lang="en", upstream="1")
+    checks = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
+    found = translate.take(record, {**entry("x"), "answer": translation.answer(texts)}, checks)
+    assert not isinstance(found, Failure)
+    assert [message["content"] for message in found["messages"]] == [texts[0], texts[1], said[2], texts[3]]
+
+
 def test_every_part_of_a_request_is_in_its_key_and_the_address_is_not() -> None:
     base = key(teacher(None), PROMPT, "x")
     assert base == key(teacher(None, base_url="http://elsewhere/v1", concurrency=1), Prompt("q", "Answer."), "x")
@@ -252,4 +268,6 @@ def test_too_many_failures_stop_a_stage() -> None:
 )
 def test_translation_faults_have_names(reply: str, fault: str) -> None:
     source = ["The weather is fine today and we should go out."]
-    assert translation.fault(source, translation.parse(reply)) == fault
+    checks = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
+    found = translation.fault(source, translation.parse(reply), "stop", checks)
+    assert (found[0] if found else "") == fault

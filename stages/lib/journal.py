@@ -3,7 +3,8 @@
 A journal is a file of JSON lines, one answer each, only ever appended to. It lies outside every stage's
 outputs, because DVC deletes outputs before a run, and under the main checkout even when DVC runs an
 experiment in a copy. One process at a time holds it. Journals of several machines merge by
-concatenation. Not covered: asking the teacher (``stages/lib/teacher.py``).
+concatenation. Not covered: asking the teacher (``stages/lib/teacher.py``), finding an answer among a
+million (``stages.lib.journal_index.py``).
 """
 
 import fcntl
@@ -12,21 +13,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypedDict
+from typing import IO
 
 from stages.lib.contract import Refusal
-
-
-class Entry(TypedDict):
-    """One answered request. ``key`` is the hash of all that could change the answer."""
-
-    key: str
-    model: str
-    prompt: str
-    input: str
-    answer: str
-    finish_reason: str
-    usage: dict[str, int]
+from stages.lib.journal_index import Answers, parse
+from stages.lib.journal_index import Entry as Entry
 
 
 def home() -> Path:
@@ -39,22 +30,24 @@ class Journal:
 
     def __init__(self, *shipped: Path, own: Path) -> None:
         self.own = own
-        self.answers: dict[str, Entry] = {}
-        self._log: IO[str] | None = None
-        for path in (*shipped, own):
-            for entry in entries(path):
-                # a journal may hold several answers to a question that was once asked again: the last one counts
-                self.answers[entry["key"]] = entry
+        self.answers = Answers()
+        self._log: IO[bytes] | None = None
+        self._file, self._end = -1, 0
+        for path in shipped:
+            if path.exists():
+                self.answers.index(self.answers.open(path))
+        self._catch_up()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the journal alone; another process waits here, then finds the answers that this one bought."""
         self.own.parent.mkdir(parents=True, exist_ok=True)
-        with self.own.open("a+", encoding="utf-8") as log:
+        with self.own.open("ab") as log:
             fcntl.flock(log, fcntl.LOCK_EX)
-            self.answers.update((entry["key"], entry) for entry in entries(self.own))
             if torn(self.own):
-                log.write("\n")
+                log.write(b"\n")
+                log.flush()
+            self._catch_up()
             self._log = log
             try:
                 yield
@@ -65,10 +58,25 @@ class Journal:
         """Write an answer down, to the disk, before anybody uses it."""
         if self._log is None:
             raise RuntimeError("the journal is not held: use `with journal.writing()`")
-        self._log.write(line(entry))
+        data = line(entry).encode("utf-8")
+        self._log.write(data)
         self._log.flush()
         os.fsync(self._log.fileno())
-        self.answers[entry["key"]] = entry
+        self.answers.add(entry, self._file, self._end, len(data))
+        self._end += len(data)
+
+    def _catch_up(self) -> None:
+        """Note what was appended since the last look, or all of it if the file is another one by now."""
+        if not self.own.exists():
+            return
+        if self._file >= 0:
+            now, then = self.own.stat(), self.answers.status(self._file)
+            if (now.st_dev, now.st_ino) != (then.st_dev, then.st_ino) or now.st_size < self._end:
+                self.answers.forget(self._file)
+                self._file = -1
+        if self._file < 0:
+            self._file, self._end = self.answers.open(self.own), 0
+        self._end = self.answers.index(self._file, self._end)
 
 
 def line(entry: Entry) -> str:
@@ -86,12 +94,11 @@ def entries(path: Path) -> Iterator[Entry]:
     """The entries of a journal; a line that a crash tore is passed over, since its answer was never used."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8", errors="replace") as log:
+    with path.open("rb") as log:
         for number, text in enumerate(log, 1):
             try:
-                entry: Any = json.loads(text)
-            except json.JSONDecodeError:
-                continue
-            if not isinstance(entry, dict) or not Entry.__required_keys__ <= entry.keys():
-                raise Refusal(f"{path}, line {number}: not a journal entry; it needs {sorted(Entry.__required_keys__)}")
-            yield entry  # type: ignore[misc]
+                entry = parse(text)
+            except Refusal as fault:
+                raise Refusal(f"{path}, line {number}: {fault}") from None
+            if entry is not None:
+                yield entry

@@ -87,6 +87,45 @@ class Teacher(Section):
     max_failed: Share
 
 
+class Ratio(Section):
+    """Characters of a translation for each character of its source; ``up_to`` is the longest source it is for."""
+
+    up_to: PositiveInt
+    lowest: PositiveFloat
+    highest: PositiveFloat
+
+
+class Validate(Section):
+    """What a translation may lose or gain before it is refused under a name (``stages/lib/validators.py``)."""
+
+    foreign: Share
+    loop: PositiveInt
+    loop_unit: PositiveInt
+    english: Share
+    one_english: Share
+    copied: PositiveInt
+    diacritics: Share
+    own: PositiveInt
+    short: Count
+    code: Share
+    items: Share
+    numbers: Share
+    measured: Count
+    short_ratio: Ratio
+    medium_ratio: Ratio
+    long_ratio: Ratio
+    ends: bool
+    sentence_cost: PositiveFloat
+    sentence_spread: PositiveFloat
+    similarity: float
+
+
+class Translate(Section):
+    """Translation: how its answers are judged."""
+
+    checks: Validate
+
+
 class Generate(Section):
     """Self-instruct: how many requests, what each shows the teacher, and how unlike the pool an answer must be."""
 
@@ -154,6 +193,7 @@ class Params(BaseModel):
     sources: dict[str, Source]
     parse: Parse
     teacher: Teacher
+    translate: Translate
     generate: Generate
     clean: Clean
     dedup: Dedup

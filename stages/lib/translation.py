@@ -1,18 +1,14 @@
-"""What a translation request says, and the checks that its answer must pass.
+"""What a translation request says, how its answer is read, and what is wrong with it as a whole.
 
-Each check has a name, under which a failed record is dropped. Not covered: fluent but wrong sentences,
-which no surface check can see.
+Not covered: what may be wrong with one text (``stages/lib/validators.py``).
 """
 
 import json
 
-from stages.lib.records import Message
-from stages.lib.vietnamese import has_diacritics, looks_english, loops, syllables, whole
-
-FAILURE_MARKERS = ("|||TRANSLATION_FAILED|||", "TRANSLATION_FAILED")
-# 99% of human en-vi pairs of IWSLT'15, by length of the source in characters: (up to, lowest, highest ratio)
-LENGTH_RATIOS = ((40, 0.4, 2.6), (100, 0.5, 2.0), (float("inf"), 0.55, 1.7))
-SHORT = 4  # syllables up to which a text may lack diacritics ("OK", "1 km")
+from stages.lib.params import Validate
+from stages.lib.records import Message, Verdict
+from stages.lib.validators import Similarity, verdict
+from stages.lib.vietnamese import whole
 
 
 def request(messages: list[Message]) -> str:
@@ -37,27 +33,21 @@ def parse(reply: str) -> list[str] | None:
     return [whole(part) for part in texts]
 
 
-def fault(source: list[str], texts: list[str] | None) -> str:
-    """The name of the first check that a translation fails, or an empty string."""
+def fault(
+    source: list[str],
+    texts: list[str] | None,
+    finish_reason: str,
+    thresholds: Validate,
+    similarity: Similarity | None = None,
+) -> Verdict | None:
+    """(name, detail) of the first check that a translation fails, or None."""
     if texts is None:
-        return "malformed"
+        return "malformed", ""
     if len(texts) != len(source):
-        return "wrong number of texts"
-    return next(filter(None, (text_fault(old, new) for old, new in zip(source, texts, strict=True))), "")
-
-
-def text_fault(source: str, text: str) -> str:
-    """The name of the first check that one text fails, or an empty string."""
-    if not text.strip():
-        return "empty translation"
-    if any(marker in text for marker in FAILURE_MARKERS):
-        return "failure marker"
-    if loops(text) and not loops(source):
-        return "looped"
-    if len(syllables(text)) > SHORT and not has_diacritics(text) and looks_english(source):
-        return "left in English" if looks_english(text) else "diacritics lost"
-    ratio = len(text) / max(len(source), 1)
-    lowest, highest = next((low, high) for bound, low, high in LENGTH_RATIOS if len(source) <= bound)
-    if len(source) >= 20 and not lowest <= ratio <= highest:
-        return "truncated" if ratio < lowest else "too long"
-    return ""
+        return "wrong number of texts", f"{len(texts)} of {len(source)}"
+    pairs = ((old, new) for old, new in zip(source, texts, strict=True) if old.strip())
+    verdicts = (
+        verdict(old, new, finish_reason=finish_reason, thresholds=thresholds, similarity=similarity)
+        for old, new in pairs
+    )
+    return next(filter(None, verdicts), None)

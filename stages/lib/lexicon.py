@@ -1,0 +1,116 @@
+"""How likely a text and its translation say the same, by a lexicon learned from accepted translations alone.
+
+IBM Model 1 (Brown et al. 1993) in both directions: which word of one language stands for which of the other. A
+pair's score is the mean, over the words of both sides, of how much likelier a word is given the other side than by
+itself (in nats); what says something else scores below 0. It learns from a team's own accepted pairs in seconds and
+needs no model: a fluent sentence that belongs to another text is what it sees and surface checks don't. Not covered:
+word order, negation, one wrong word in a long sentence.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.vietnamese import syllables
+
+ITERATIONS = 8  # of expectation-maximisation
+STEM = 5  # letters of an English word that tell it from others, endings aside
+CALM = 8  # words' worth of doubt, so that short texts need stronger evidence
+BACKGROUND = 0.1  # share of a word's probability that doesn't depend on the other side
+COPIED, STRANGE = 3.0, -1.5  # nats for a word that was not learned: the source has it too, or it looks foreign
+FLOOR = 1e-4  # probabilities below are forgotten
+FOLDS = 5
+
+Pair = tuple[str, str]
+Words = list[str]
+
+
+class Table:
+    """p(word | word of the other side) for one direction."""
+
+    def __init__(self, sides: list[tuple[Words, Words]]) -> None:
+        given, said = {"": 0}, dict[str, int]()  # the empty word stands for nothing on the other side
+        rows, columns, places = [], [], []
+        place = 0
+        for one, other in sides:
+            left = np.array([0, *(given.setdefault(word, len(given)) for word in one)])
+            right = np.array([said.setdefault(word, len(said)) for word in other], dtype=np.int64)
+            rows.append(np.tile(left, len(right)))
+            columns.append(np.repeat(right, len(left)))
+            places.append(np.repeat(np.arange(place, place + len(right)), len(left)))
+            place += len(right)
+        row, column, where = (np.concatenate(parts) if parts else np.empty(0, int) for parts in (rows, columns, places))
+        cells, cell = np.unique(row * max(len(said), 1) + column, return_inverse=True)
+        chances = expected(cells // max(len(said), 1), cell, where)
+        kept = chances > FLOOR
+        self._chances = dict(zip(cells[kept].tolist(), chances[kept].tolist(), strict=True))
+        counts = np.bincount(column[row == 0], minlength=len(said))
+        self._plain = (counts / max(counts.sum(), 1)).tolist()
+        self._given, self._said = given, said
+
+    def gains(self, given: Words, said: Words, copied: set[str]) -> Iterator[float]:
+        """For each word said: how much likelier it is with the other side than without."""
+        rows = [0, *(self._given[word] for word in given if word in self._given)]
+        for word in said:
+            column = self._said.get(word)
+            if column is not None:
+                cells = (row * len(self._said) + column for row in rows)
+                chance = sum(self._chances.get(cell, 0.0) for cell in cells) / (len(given) + 1)
+                yield math.log((1 - BACKGROUND) * chance / self._plain[column] + BACKGROUND)
+            elif word in copied:
+                yield COPIED
+            elif word.isascii() and word.isalpha() and len(word) > 3:
+                yield STRANGE
+
+
+class Lexicon:
+    """A similarity for ``stages/lib/validators.py``, learned from pairs of a text and its translation."""
+
+    def __init__(self, pairs: list[Pair]) -> None:
+        self._pairs = pairs
+        sides = [(stems(source), spoken(text)) for source, text in pairs]
+        self._forth, self._back = Table(sides), Table([(text, source) for source, text in sides])
+
+    def __call__(self, sources: list[str], translations: list[str]) -> list[float]:
+        """A score for each pair: about 1 for a translation, below 0 for something else."""
+        return [self._score(source, text) for source, text in zip(sources, translations, strict=True)]
+
+    def _score(self, source: str, text: str) -> float:
+        one, other = stems(source), spoken(text)
+        forth = list(self._forth.gains(one, other, set(syllables(source.lower()))))
+        back = list(self._back.gains(other, one, set()))
+        return (sum(forth) + sum(back)) / (len(forth) + len(back) + CALM)
+
+    def bound(self, refused: float) -> float:
+        """The score below which such a share of good pairs lies, told on pairs that a lexicon had not learned."""
+        scores: list[float] = []
+        for fold in range(FOLDS):
+            # neighbours are often of one text: whole stretches are held out
+            first, last = (len(self._pairs) * part // FOLDS for part in (fold, fold + 1))
+            held = self._pairs[first:last]
+            learned = Lexicon(self._pairs[:first] + self._pairs[last:])
+            scores += learned([source for source, _ in held], [text for _, text in held])
+        return float(np.quantile(scores, refused))
+
+
+def expected(given: NDArray[np.int64], cell: NDArray[np.int64], where: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The chance of each cell (word, word of the other side) by expectation-maximisation, from all alike."""
+    chances = np.ones(len(given))
+    for _ in range(ITERATIONS):
+        share = chances[cell]
+        share /= np.bincount(where, share)[where]
+        counts = np.bincount(cell, share, len(given))
+        chances = counts / np.bincount(given, counts)[given]
+    return chances
+
+
+def stems(text: str) -> Words:
+    """The distinct words of an English text without most of their endings."""
+    return list(dict.fromkeys(word[:STEM] for word in syllables(text.lower())))
+
+
+def spoken(text: str) -> Words:
+    """The distinct syllables of a Vietnamese text."""
+    return list(dict.fromkeys(syllables(text.lower())))

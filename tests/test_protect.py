@@ -1,0 +1,105 @@
+"""What must not be translated comes back to the letter, and a token that gets lost has a name."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.lib import protect
+
+SIGNS = st.text(st.sampled_from("ab Xé.!?\n\n`$|{}[]⟦⟧19\\\"':#<>/%s_=();-@") | st.characters(), max_size=80)
+MIXED = st.lists(
+    SIGNS
+    | st.sampled_from(
+        ["```py\nx = 1\n```", "`x`", "$a_1$", "https://a.vn/b?c=d", "⟦1⟧", "{name}", "| a | b |\n|---|---|\n| 1 | 2 |",
+         '{"k": "một câu", "n": 1}', "Human: chào", "\n\n", "def f(x):\n    return x"]
+    ),
+    max_size=8,
+).map("".join)  # fmt: skip
+
+
+@given(MIXED)
+def test_any_text_comes_back_as_it_was(text: str) -> None:
+    masked, taken = protect.mask(text)
+    assert protect.fault(masked, taken) is None
+    assert protect.restore(masked, taken) == text
+
+
+@given(MIXED, st.integers(1, 60))
+def test_pieces_join_to_the_text(text: str, longest: int) -> None:
+    for pieces in (protect.split(text, longest), protect.sentences(text)):
+        assert protect.join(pieces, [piece.text for piece in pieces]) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "kept"),
+    [
+        ("code", "Chạy thử:\n```py\nprint('hi')\n```\nxong", "```py\nprint('hi')\n```"),
+        ("code", "An open fence:\n```\nx = 1", "```\nx = 1"),
+        ("code", "Call `len(x)` twice.", "`len(x)`"),
+        ("code", "Write it so:\ndef add(a, b):\n    return a + b\nThat is all.", "def add(a, b):\n    return a + b"),
+        ("code", "So:\n#include <a.h>\nint main() {\n  f(s);\n}\nDone.", "#include <a.h>\nint main() {\n  f(s);\n}"),
+        ("code", "Ask:\nSELECT name, age FROM people;\nThanks.", "SELECT name, age FROM people;"),
+        ("latex", "We know $x^2 + y^2 = r^2$ well.", "$x^2 + y^2 = r^2$"),
+        ("latex", r"So \(a \ne b\) holds.", r"\(a \ne b\)"),
+        ("latex", r"\begin{align}a\end{align} is set.", r"\begin{align}a\end{align}"),
+        ("url", "See https://vi.wikipedia.org/wiki/Hu%E1%BA%BF. Then rest.", "https://vi.wikipedia.org/wiki/Hu%E1%BA%BF"),
+        ("e-mail", "Write to an.le@example.vn today.", "an.le@example.vn"),
+        ("role", "Human: how are you?", "Human:"),
+        ("tag", "This is <b class='x'>bold", "<b class='x'>"),
+        ("placeholder", "Dear {name}, welcome.", "{name}"),
+        ("placeholder", "It costs %d dong.", "%d"),
+        ("placeholder", "Dear [YOUR NAME], hello.", "[YOUR NAME]"),
+    ],
+)  # fmt: skip
+def test_each_kind_is_found(kind: str, text: str, kept: str) -> None:
+    assert [(span.kind, text[span.start : span.end]) for span in protect.spans(text)] == [(kind, kept)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs $5 here and $10 there.",
+        "He said (and I agree) that it works; we went on.",
+        "For example, this is prose: it has a colon.",
+        "If you can, please return the book to the library by Friday.",
+        "Chúng ta đi chơi nhé; trời đẹp lắm.",
+        "Either a or b, 50% of them.",
+        "1. Take the bus.\n2. Walk home.",
+        "While we wait, we can talk about the weather:",
+    ],
+)
+def test_prose_is_left_to_the_teacher(text: str) -> None:
+    assert protect.spans(text) == ()
+
+
+def test_json_and_tables_keep_their_bones_and_show_their_words() -> None:
+    assert protect.mask('Sửa {"title": "A good day", "n": 3} nhé')[0] == "Sửa ⟦1⟧A good day⟦2⟧ nhé"
+    masked, taken = protect.mask("| Name | Age |\n|---|---|\n| An | 9 |")
+    assert masked == "⟦1⟧ Name ⟦2⟧ Age ⟦3⟧\n⟦4⟧\n⟦5⟧ An ⟦6⟧ 9 ⟦7⟧" and taken[3] == "|---|---|"
+
+
+@pytest.mark.parametrize(
+    ("reply", "fault"),
+    [
+        ("⟦2⟧ rồi ⟦ 1 ⟧", None),
+        ("chỉ ⟦1⟧", ("token lost", "⟦2⟧ = `b`")),
+        ("⟦1⟧ ⟦1⟧ ⟦2⟧", ("token doubled", "⟦1⟧ = `a`")),
+        ("⟦1⟧ ⟦2⟧ ⟦3⟧", ("token invented", "⟦3⟧")),
+    ],
+)
+def test_what_happens_to_a_token_has_a_name(reply: str, fault: tuple[str, str] | None) -> None:
+    _, taken = protect.mask("First `a` and then `b`.")
+    assert protect.fault(reply, taken) == fault
+    if fault is None:
+        assert protect.restore(reply, taken) == "`b` rồi `a`"
+
+
+def test_long_texts_part_at_paragraphs_then_lines_then_sentences() -> None:
+    text = "Một. Hai.\n\nBa bốn năm sáu. Bảy tám chín mười.\n\nHết."
+    parts = ["Một. Hai.", "Ba bốn năm sáu.", "Bảy tám chín mười.", "Hết."]
+    assert [piece.text for piece in protect.split(text, 20)] == parts
+    assert [piece.text for piece in protect.split(text, 1000)] == [text]
+    assert [piece.text for piece in protect.sentences('Anh nói: "Đi!" Rồi đi. Giá 3.5 đồng.')] == [
+        'Anh nói: "Đi!"', "Rồi đi.", "Giá 3.5 đồng."
+    ]  # fmt: skip
+    assert max(len(piece.text) for piece in protect.split("Câu này dài. " * 50, 60)) <= 60

@@ -1,0 +1,177 @@
+"""Each fault of a translation is found under its name, and what only looks like one passes."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from stages.lib import params, sentences, validators
+from stages.lib.lexicon import Lexicon
+from stages.lib.params import Validate
+
+CHECKS = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
+
+WALK = "The old man walks along the river every morning. He feeds the ducks with his grandson."
+WALK_VI = "Sáng nào ông cụ cũng đi dạo dọc bờ sông. Ông cho vịt ăn cùng đứa cháu trai của mình."
+LONGER = "Rồi hai ông cháu về nhà ăn sáng, tưới cây trong vườn, đọc báo, chơi cờ và kể chuyện đời xưa cho nhau nghe."
+THEN = "They talk about the weather."
+CODE = "Write a loop:\n```python\nfor name in names:\n    print(name)\n```"
+
+
+def verdict(source: str, translation: str, checks: Validate = CHECKS, finish: str = "stop") -> str:
+    found = validators.verdict(source, translation, finish_reason=finish, thresholds=checks)
+    return found[0] if found else ""
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "name"),
+    [
+        (WALK, " \n", "empty translation"),
+        (WALK, "TRANSLATION_FAILED", "failure marker"),
+        (WALK, WALK, "left in English"),
+        (WALK, "The old man walks along bờ sông. Ông cho vịt ăn cùng đứa cháu trai của mình.", "left in English"),
+        ("I represent children.", "I represent children.", "left in English"),
+        (WALK, "Sang nao ong cu cung di dao doc bo song. Ong cho vit an cung dua chau trai.", "diacritics lost"),
+        ("Thank you.", "Cam on.", "diacritics lost"),
+        (WALK, "老人每天早上沿着河边散步。他和孙子一起喂鸭子。", "wrong script"),
+        (WALK, "Sáng nào ông cụ cũng đi dạo dọc bờ sông. Старик кормит уток cùng đứa cháu.", "wrong script"),
+        (WALK, WALK_VI[:70], "truncated"),
+        (WALK, "Sáng nào ông cụ cũng đi dạo dọc bờ sông.", "truncated"),
+        (CODE, CODE.removesuffix("```").replace("Write a loop", "Viết một vòng lặp"), "truncated"),
+        (WALK, WALK_VI + " Ông vui." * 12, "looped"),
+        (WALK, WALK_VI + " vui vui vui vui vui vui vui vui vui vui vui vui vui. Hết rồi.", "looped"),
+        (WALK, WALK_VI + " " + LONGER, "length ratio"),
+        ("What is the capital of France?", "Thủ đô của Pháp là Paris.", "answered instead of translated"),
+        ("Name three fruits.", "Chắc chắn rồi! Cam, táo và chuối.", "answered instead of translated"),
+        ("Name three fruits.", "Dưới đây là ba loại quả.", "answered instead of translated"),
+        ("It weighs 42 kilograms.", "Nó nặng 24 kí.", "numbers lost"),
+        ("It cost 1,500 dong in 1999.", "Năm 1999 nó có giá 1.600 đồng.", "numbers lost"),
+        ("In 1999 it cost a lot.", "Năm 1999 nó có giá 500.", "numbers lost"),
+        (CODE, "Viết một vòng lặp:\n```python\ncho tên trong các_tên:\n    in(tên)\n```", "code lost"),
+        ("Call `len(x)` twice, please.", "Hãy gọi `độ_dài(x)` hai lần nhé.", "code lost"),
+        ("Buy:\n- milk\n- bread\n- eggs", "Mua:\n- sữa\n- bánh mì và trứng", "list items lost"),
+        ("1. Wash it.\n2. Dry it.", "1. Rửa sạch rồi lau khô.", "list items lost"),
+        ("See https://example.org/a for more.", "Xem thêm ở https://example.org/b nhé.", "placeholders lost"),
+        ("Dear {name}, welcome back.", "Chào {tên}, mừng bạn trở lại.", "placeholders lost"),
+        ("We know that $a^2 + b^2 = c^2$ holds.", "Ta biết rằng a² + b² = c² là đúng.", "placeholders lost"),
+        ('Fill {"city": "", "age": 0} in.', 'Hãy điền {"thành phố": "", "tuổi": 0}.', "placeholders lost"),
+        ("| Name | Age |\n|---|---|\n| An | 9 |", "| Tên | Tuổi |\n|---|---|\n| An 9 |", "placeholders lost"),
+    ],
+)  # fmt: skip
+def test_each_fault_has_its_name(source: str, translation: str, name: str) -> None:
+    assert verdict(source, translation) == name
+
+
+@pytest.mark.parametrize(
+    ("source", "translation"),
+    [
+        (WALK, WALK_VI),
+        ("OK", "OK"),
+        ("Stephen Watt.", "Stephen Watt."),
+        ("An area of 6 cm by 10 cm.", "Diện tích 6 cm nhân 10 cm."),
+        ("Is it a typhoon or a hurricane?", 'Nó là "typhoon" hay "hurricane"?'),
+        ('Correct it: "She go to school."', 'Hãy sửa câu: "She go to school."'),
+        ("It cost 1,500 dong, 2.5 million or 20 cents.", "Nó giá 1.500 đồng, 2,5 triệu hoặc 20 xu."),
+        ("The 2,000,000 people of the 1980s, at 5 pm.", "2 triệu người của những năm 1980, lúc 17 giờ."),
+        ("There are 3 cats here.", "Ở đây có ba con mèo."),
+        ("A day on 20 November.", "Một ngày, 20 tháng 11."),
+        ("I saw Mrs. Drucker. She was ill.", "Tôi gặp bà Drucker. Bà bị ốm."),
+        ("He came, he saw. He won the war of that year.", "Ông đã đến, đã thấy và đã thắng cuộc chiến năm đó."),
+        ("I said to him:\n\"All right.\"", "Tôi nói với anh ấy:\n\"Được thôi\""),
+        ("Repeat: ha ha ha ha ha ha ha ha ha ha ha ha ha.", "Lặp lại: ha ha ha ha ha ha ha ha ha ha ha ha ha."),
+        (CODE, CODE.replace("Write a loop", "Viết một vòng lặp")),
+        ("x = 1  # the number of cats", "x = 1  # số con mèo"),
+        ("The yard was dust;\nthe rain came down;", "Sân đầy bụi bặm;\nrồi mưa đổ xuống;"),
+        ("Yes, of course. It is here.", "Vâng, tất nhiên rồi. Nó ở đây."),
+        ("The sum of α and β is γ.", "Tổng của α và β là γ."),
+        ("1. Wash it.\n2. Dry it.", "1. Rửa sạch.\n2. Lau khô."),
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_fault_passes(source: str, translation: str) -> None:
+    assert verdict(source, translation) == ""
+
+
+def test_the_finish_reason_is_read() -> None:
+    assert verdict(WALK, WALK_VI, finish="length") == "truncated"
+
+
+def test_every_threshold_moves_its_check() -> None:
+    """A threshold that no check reads would let both verdicts be the same."""
+    half = "The old man walks along bờ sông. Ông cho vịt ăn cùng đứa cháu trai của mình."
+    bare = "Sáng nào ông cu cung di dao doc bo song. Ong cho vit an cung dua chau trai cua minh."
+    short = CHECKS.short_ratio.model_copy(update={"lowest": 0.1})
+    medium = CHECKS.medium_ratio.model_copy(update={"lowest": 0.1})
+    long = CHECKS.long_ratio.model_copy(update={"highest": 9.0})
+    cases: dict[str, tuple[object, str, str]] = {
+        "foreign": (1.0, WALK, "Sáng nào ông cụ cũng đi dạo dọc bờ sông. Старик кормит уток cùng đứa cháu."),
+        "loop": (1000, WALK, WALK_VI + " vui vui vui vui vui vui vui vui vui vui vui vui vui."),
+        "loop_unit": (1, "Sing a song of the river and the sea.", "Hát bài ca sông biển." + " mưa rơi" * 9 + "."),
+        "english": (1.0, WALK, half),
+        "diacritics": (0.0, WALK, bare),
+        "own": (100, WALK, bare),
+        "code": (0.0, CODE, "Viết một vòng lặp:\n```python\ncho tên trong các_tên:\n    in(tên)\n```"),
+        "items": (1.0, "1. Wash it.\n2. Dry it.", "1. Rửa sạch rồi lau khô."),
+        "numbers": (1.0, "It weighs 42 kilograms of fine wood.", "Nó nặng kha khá, toàn gỗ tốt."),
+        "measured": (1000, "The weather is fine today.", "Trời đẹp."),
+        "short_ratio": (short, "The weather is fine today.", "Trời đẹp."),
+        "medium_ratio": (medium, WALK, "Ông cụ đi dạo. Ông cho vịt ăn cùng cháu."),
+        "long_ratio": (long, f"{WALK} {THEN}", f"{WALK_VI} {LONGER} {LONGER[:60]}."),
+        "ends": (False, WALK, WALK_VI[:-1]),
+    }  # fmt: skip
+    for name, (value, source, translation) in cases.items():
+        found = verdict(source, translation)
+        then = verdict(source, translation, CHECKS.model_copy(update={name: value}))
+        assert found and found != then, (name, found, then)
+
+
+def test_a_sentence_that_is_merged_is_not_one_that_is_lost() -> None:
+    three = "I was tired that day. We had walked for many hours in the sun. Nobody wanted to talk about it."
+    merged = "Hôm đó tôi mệt vì chúng tôi đã đi bộ nhiều giờ dưới nắng. Không ai muốn nói về chuyện đó."
+    lost = "Hôm đó tôi mệt. Không ai muốn nói về chuyện đó."
+    assert sentences.unpaired(three, merged, 1.5, 4.0) == 0
+    assert sentences.unpaired(three, lost, 1.5, 4.0) == 1
+    assert sentences.unpaired(lost, three, 1.5, 4.0) == 0
+    assert sentences.unpaired(three, merged, 1.5, 0.01) == 2, "where lengths must agree, a merger is none"
+    assert sentences.unpaired(three, lost, 0.01, 4.0) == 2, "where leaving one out costs nothing, more are left out"
+    assert sentences.lengths("Mr. An came. He left") == [12, 7]
+
+
+def test_a_similarity_is_asked_last_and_only_where_it_is_given() -> None:
+    asked = []
+
+    def similarity(sources: list[str], translations: list[str]) -> list[float]:
+        asked.append((sources, translations))
+        return [-1.0]
+
+    found = validators.verdict(WALK, WALK_VI, finish_reason="stop", thresholds=CHECKS, similarity=similarity)
+    assert found == ("says something else", "similarity -1.00") and asked == [([WALK], [WALK_VI])]
+    validators.verdict(WALK, WALK, finish_reason="stop", thresholds=CHECKS, similarity=similarity)
+    assert len(asked) == 1
+
+
+THINGS = {"cat": "mèo", "dog": "chó", "house": "nhà", "river": "sông", "book": "sách", "tree": "cây"}
+DEEDS = {"sees": "thấy", "buys": "mua", "draws": "vẽ", "finds": "tìm"}
+PAIRS = [
+    (f"She {deed} the {one} and a {other}", f"Cô ấy {deed_vi} {one_vi} và {other_vi}")
+    for deed, deed_vi in DEEDS.items()
+    for one, one_vi in THINGS.items()
+    for other, other_vi in THINGS.items()
+    if one != other
+]
+
+
+def test_a_lexicon_learned_from_pairs_knows_a_translation_from_another_sentence() -> None:
+    lexicon = Lexicon(PAIRS[::2])
+    held = PAIRS[1::2]
+    right = lexicon([source for source, _ in held], [text for _, text in held])
+    wrong = lexicon([source for source, _ in held], [text for _, text in held[7:] + held[:7]])
+    assert sum(good > bad for good, bad in zip(right, wrong, strict=True)) >= 0.9 * len(held)
+    assert lexicon(["", "zzz"], ["", "qqq"]) == [0.0, 0.0]
+
+
+def test_a_lexicons_bound_refuses_about_the_share_that_it_is_told() -> None:
+    pairs = random.Random(1).sample(PAIRS, len(PAIRS))
+    lexicon = Lexicon(pairs)
+    scores = lexicon([source for source, _ in pairs], [text for _, text in pairs])
+    bound = lexicon.bound(0.1)
+    assert sum(score < bound for score in scores) <= 0.2 * len(PAIRS) and lexicon.bound(0.0) <= bound
