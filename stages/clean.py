@@ -8,6 +8,7 @@ answer, since the worse one is meant to be bad. Not covered: whether an answer i
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from stages.lib import answers, contract, language, normal, pii, records, vietnamese
@@ -41,13 +42,27 @@ def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, clean: Cl
     records.sift(normalised, kept, dropped, lambda record: judge(record, filters))
 
 
-def phrases(path: Path) -> re.Pattern[str]:
-    """The phrases of a lexicon, one a line, as whole words; ``=`` before one minds its case, ``#`` begins a comment."""
+@dataclass(frozen=True)
+class Lexicon:
+    """Phrases to look for as whole words."""
+
+    plain: tuple[str, ...]  # in small letters: a text that holds none of them needs no closer look
+    pattern: re.Pattern[str]
+
+    def find(self, text: str) -> str:
+        """The first phrase in a text, or an empty string."""
+        small = text.lower()
+        match = self.pattern.search(text) if any(phrase in small for phrase in self.plain) else None
+        return match[0] if match else ""
+
+
+def phrases(path: Path) -> Lexicon:
+    """A lexicon's phrases, one a line; ``=`` before one minds its case, ``#`` begins a comment."""
     lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    exact = [line for line in lines if line]
-    found = "|".join(f"(?-i:{re.escape(line[1:])})" if line[0] == "=" else re.escape(line) for line in exact)
-    # an empty list finds nothing; an empty pattern would find everything
-    return re.compile(rf"(?<!\w)(?:{found})(?!\w)" if found else r"(?!)", re.IGNORECASE)
+    written = [line for line in lines if line]
+    found = "|".join(f"(?-i:{re.escape(line[1:])})" if line[0] == "=" else re.escape(line) for line in written)
+    pattern = re.compile(rf"(?<!\w)(?:{found})(?!\w)", re.IGNORECASE)
+    return Lexicon(tuple(line.removeprefix("=").lower() for line in written), pattern)
 
 
 def normalise(record: Record, clean: Clean) -> Record:
@@ -81,7 +96,7 @@ def has(record: Record, role: str) -> bool:
     return any(message["role"] == role for message in record["messages"])
 
 
-def build_filters(toxic: re.Pattern[str], spam: re.Pattern[str], clean: Clean) -> list[Filter]:
+def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
     """The filters in the order in which they are asked, each a question with a named reason."""
 
     def empty(record: Record, judged: str, answer: str) -> Verdict | None:
@@ -96,10 +111,10 @@ def build_filters(toxic: re.Pattern[str], spam: re.Pattern[str], clean: Clean) -
         found = [note for note in record["notes"] if note.startswith("personal data")]
         return ("personal data", found[0]) if found and clean.pii == "drop" else None
 
-    def matches(name: str, pattern: re.Pattern[str]) -> Filter:
+    def matches(name: str, lexicon: Lexicon) -> Filter:
         def ask(record: Record, judged: str, answer: str) -> Verdict | None:
-            match = pattern.search(judged)
-            return (name, match[0]) if match else None
+            found = lexicon.find(judged)
+            return (name, found) if found else None
 
         return ask
 
@@ -133,7 +148,10 @@ def build_filters(toxic: re.Pattern[str], spam: re.Pattern[str], clean: Clean) -
         return ("repetition", f"{share:.2f}") if share > clean.max_repetition else None
 
     def length(record: Record, judged: str, answer: str) -> Verdict | None:
-        count = len(vietnamese.syllables(judged))
+        # a text has at least as many characters as syllables
+        count = (
+            len(vietnamese.syllables(judged)) if record["kind"] == "text" or len(judged) > clean.max_syllables else 0
+        )
         if count > clean.max_syllables:
             return "too long", str(count)
         if record["kind"] == "text" and count < clean.min_text_syllables:
@@ -162,7 +180,7 @@ def build_filters(toxic: re.Pattern[str], spam: re.Pattern[str], clean: Clean) -
 def wants_foreign(record: Record) -> bool:
     """Whether a record's questions ask for another language or for code, or are in it themselves."""
     asked = "\n".join(message["content"] for message in record["messages"] if message["role"] in ("user", "system"))
-    return bool(ASKS_FOREIGN.search(asked)) or language.classify(asked, 0.1) not in (
+    return bool(ASKS_FOREIGN.search(asked)) or language.classify(asked, 0.0) not in (
         "vi",
         "unclear",
         "vi-no-diacritics",

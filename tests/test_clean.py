@@ -75,7 +75,7 @@ def test_a_foreign_answer_stays_where_it_was_asked_for() -> None:
 def test_an_empty_lexicon_finds_nothing(tmp_path: Path) -> None:
     empty = tmp_path / "none.txt"
     empty.write_text("# nothing\n", encoding="utf-8")
-    assert clean.phrases(empty).search("Xin chào bạn.") is None
+    assert clean.phrases(empty).find("Xin chào bạn.") == ""
 
 
 def test_a_preference_may_hold_a_bad_answer_as_the_worse_one() -> None:
@@ -143,7 +143,7 @@ def test_a_phrase_of_a_lexicon_may_mind_its_case(tmp_path: Path) -> None:
     lexicon = tmp_path / "words.txt"
     lexicon.write_text("=đm\nđồ ngu # một câu chửi\n", encoding="utf-8")
     found = clean.phrases(lexicon)
-    assert [bool(found.search(text)) for text in ("đm", "ĐM", "ĐỒ NGU", "đồ nguội")] == [True, False, True, False]
+    assert [bool(found.find(text)) for text in ("đm", "ĐM", "ĐỒ NGU", "đồ nguội")] == [True, False, True, False]
 
 
 @given(st.text(), st.text())
@@ -151,3 +151,14 @@ def test_any_record_is_kept_or_dropped_for_a_reason(question: str, answer: str) 
     record = clean.normalise(instruction(question, answer), DIALS)
     verdict = clean.judge(record, FILTERS)
     assert verdict is None or verdict[0]
+
+
+def test_personal_data_is_masked_or_drops_the_record() -> None:
+    record = instruction("Gọi cho ai?", "Bạn hãy gọi cho anh Mẫu theo số 0912 345 678 nhé.")
+    assert "[số điện thoại]" in clean.normalise(record, DIALS)["messages"][1]["content"]
+    dials = DIALS.model_copy(update={"pii": "drop"})
+    filters = clean.build_filters(
+        clean.phrases(Path("stages/lexicons/toxic.txt")), clean.phrases(Path("stages/lexicons/spam.txt")), dials
+    )
+    verdict = clean.judge(clean.normalise(record, dials), filters)
+    assert verdict == ("personal data", "personal data: số điện thoại×1")

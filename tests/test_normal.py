@@ -56,6 +56,8 @@ def test_each_fault_is_put_right_under_its_name(text: str, expected: str, name: 
         "El niño comió piña en Bogotá. Jag tycker om böcker på kvällen.",
         "Giá «rẻ» 5€ – 10€, nhiệt độ 25°C ± 2, © 2024",
         "x = a^b + c^d, e^x + u+v",
+        "4! là 1 × 2 × 3 × 4, còn 6 ÷ 2 ÷ 3 = 1",
+        "The factorial is 1 × 2 × 3 × 4 × 5 × 6",
         "Đi chợ mua Ã trắng",
         "Что это? Это со мной",
         "góc α, Δt = 5 μm",

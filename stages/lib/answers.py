@@ -50,6 +50,9 @@ FENCE = re.compile(r"^\s*```", re.MULTILINE)
 
 def refusal(answer: str) -> str:
     """Words in which a model speaks of itself instead of answering."""
+    plain = answer.lower()
+    if "là một" not in plain and "language model" not in plain:
+        return ""
     found = REFUSAL.search(answer)
     return found[0] if found else ""
 
@@ -68,14 +71,16 @@ def truncated(answer: str, prose: int) -> str:
     It shows in a fence left open, a last word that can end nothing, or, where the last line is prose of at least
     ``prose`` syllables, no sign that ends a sentence.
     """
-    if len(FENCE.findall(answer)) % 2:
+    if "```" in answer and len(FENCE.findall(answer)) % 2:
         return "```"
     last = answer.rstrip().rpartition("\n")[2]
+    if ENDED.search(last[-3:]):
+        return ""
     count = len(syllables(last))
     sentences = len(re.findall(r"[.!?](?:\s|$)", answer))
     if (sentences or count >= prose) and count >= prose / 2 and HANGING.search(last):
         return last[-80:]
-    open_end = ENDED.search(last) or OPEN_END.search(last) or "|" in last or "->" in last
+    open_end = OPEN_END.search(last) or "|" in last or "->" in last
     return last[-80:] if count >= prose and sentences > 1 and not open_end else ""
 
 

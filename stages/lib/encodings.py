@@ -81,15 +81,17 @@ def is_better(old: str, new: str) -> bool:
     """Whether a line became Vietnamese: two marked syllables or more, and far more syllables than before."""
     if new == old:
         return False
-    marked, spelt = shares(new)
-    return marked >= 2 and spelt >= 0.6 and spelt >= shares(old)[1] + 0.2
+    (marked, spelt), (marked_before, spelt_before) = shares(new), shares(old)
+    return marked >= 2 and marked > marked_before and spelt >= 0.6 and spelt >= spelt_before + 0.2
 
 
 def shares(line: str) -> tuple[int, float]:
     """The number of marked syllables of a line, and the share of its words that are spelt as syllables."""
     words = [word for part in line.lower().split() if (word := part.strip(EDGES)) and not word.isdigit()]
     found = [kinds().get(word, "x") for word in words]
-    return found.count("V"), sum(kind in "Vvdab" for kind in found) / max(1, len(found))
+    # a lone letter may be the sign of a product: 2 × 3
+    marked = sum(kind == "V" and len(word) > 1 for kind, word in zip(found, words, strict=True))
+    return marked, sum(kind in "Vvdab" for kind in found) / max(1, len(found))
 
 
 def misread(text: str) -> str:

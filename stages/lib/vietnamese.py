@@ -6,6 +6,7 @@ and what normalising a text means (``normal.py``).
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # letters or digits; marks join thousands to one number (1.000) and the parts of a word (xăng-ti-mét)
 SYLLABLE = re.compile(r"\d+(?:[.,]\d{3})+(?!\w)|[^\W_]+(?:['’-][^\W_]+)*")
@@ -55,8 +56,9 @@ WRONG = re.compile(
 )
 
 
+@lru_cache(maxsize=4)  # one text is asked about many times in a row
 def syllables(text: str) -> list[str]:
-    """Runs of letters and digits, with the marks that join them (``1.000``, ``10/3``)."""
+    """Runs of letters and digits, with the marks that join them (``1.000``, ``10/3``); not to be changed."""
     return SYLLABLE.findall(text)
 
 
