@@ -17,12 +17,13 @@ REFUSAL = re.compile(
     re.MULTILINE,
 )
 MARKED = VIETNAMESE_LETTER.pattern
-WORDS = rf"(?:[^\W\d_]+[ -])*[^\W\d_]*{MARKED}[^\W\d_]*(?:[ -][^\W\d_]+)*"  # words, one of them with a mark
+# words of a Vietnamese name for something, one of them with a mark
+WORDS = rf"(?=[^:<>=\n]{{0,40}}{MARKED})[^\W\d_][\w -]{{0,40}}+"
 TRANSLATED = re.compile(
     # a style sheet: Màu nền: #8C7573; kích thước phông chữ: 20px;
     rf"^[ \t]*{WORDS}\s*:\s*(?:#[0-9a-f]{{6}}\b;?|-?[\d.]+(?:px|em|rem|%);)[ \t]*$"
     # markup: </nút>, <nút loại = "nút">
-    rf"|</\s*{WORDS}\s*>|<{WORDS}\s*=\s*[\"“'][^<>\n]*>"
+    rf"|</\s*{WORDS}\s*>|<{WORDS}\s*=\s*[\"“'][^<>\n]{{0,200}}>"
     # a query: Chọn * từ khách hàng trong đó id = 2
     r"|^[ \t]*chọn\s+(?:\*|[\w., ]{1,60})\s+từ\s+[^\n]{1,60}?"
     r"(?:\b(?:trong đó|ở đâu|nơi|nhóm theo)\b[^\n]{1,60}[=<>]|;[ \t]*$)"

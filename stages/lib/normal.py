@@ -18,8 +18,8 @@ from stages.lib.vietnamese import count_placed
 PROTECTED = re.compile(
     r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`|https?://\S+|www\.\S+"
     # LaTeX; a sum in dollars has no sign of a formula in it
-    r"|\$\$.+?\$\$|\$(?=[^$\n]{0,200}[\\^_={}])[^$\n]{1,200}\$|\\\(.+?\\\)|\\\[.+?\\\]"
-    r"|\\begin\{(\w+\*?)\}.*?\\end\{\1\}",
+    r"|\$\$.{1,1000}?\$\$|\$(?=[^$\n]{0,200}[\\^_={}])[^$\n]{1,200}\$|\\\(.{1,500}?\\\)|\\\[.{1,1000}?\\\]"
+    r"|\\begin\{(\w+\*?)\}.{0,2000}?\\end\{\1\}",
     re.DOTALL,
 )
 # invisible: C0 and C1, soft hyphen, zero width (a joiner holds emoji together), directions, byte order mark
@@ -28,10 +28,10 @@ CONTROL = re.compile(
     "\ufeff\ufff9-\ufffb]"
 )
 BLANK = "[ \t\xa0\u2000-\u200a\u202f\u205f\u3000]"
+AMPERSAND = re.compile("&(?:amp;)+")
 RARE_BLANK = re.compile("[\t\r\x85\xa0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
-LOOSE = re.compile(
-    rf"\r\n?|[\u2028\u2029\x85]|{BLANK}+(?=\n|\r|\u2028|\u2029|\x85)|(?<=\S)(?:{BLANK}{{2,}}|(?! ){BLANK})|\n{{3,}}"
-)
+LINE_END = "\n\r\u2028\u2029\x85"
+LOOSE = re.compile(rf"\r\n?|[\u2028\u2029\x85]|{BLANK}++|\n{{3,}}+")
 CYRILLIC = dict(zip("аеорсухіјѕһԁАВЕКМНОРСТУХІЈЅѴ", "aeopcyxijshdABEKMHOPCTYXIJSV", strict=True))
 GREEK = dict(zip("οανικυΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "oavikuABEZHIKMNOPTYX", strict=True))
 STROKED = {"ð": "đ", "Ð": "Đ", "Ɖ": "Đ", "ɖ": "đ"}
@@ -92,7 +92,7 @@ def normalise_prose(text: str, tone: str, changes: Counter[str]) -> str:
 
 def unescape(text: str, changes: Counter[str]) -> str:
     """HTML entities as characters, however often they were escaped."""
-    while (plain := CONTROL.sub("", html.unescape(text))) != text:
+    while (plain := CONTROL.sub("", html.unescape(AMPERSAND.sub("&", text)))) != text:
         changes["entities"] += max(1, text.count("&") - plain.count("&"))
         text = plain
     return text
@@ -124,12 +124,13 @@ def squeeze(text: str, changes: Counter[str]) -> str:
         return text
 
     def tidy(match: re.Match[str]) -> str:
-        found = match[0]
-        if found[0] in "\r\u2028\u2029\x85":
-            return "\n"
-        if found[0] == "\n":
-            return "\n\n"
-        return "" if match.end() < len(text) and text[match.end()] in "\n\r\u2028\u2029\x85" else " "
+        found, after = match[0], match.end()
+        if found[0] in LINE_END:
+            return "\n\n" if found[0] == "\n" else "\n"
+        if after < len(text) and text[after] in LINE_END:
+            return ""
+        indents = match.start() == 0 or text[match.start() - 1].isspace()
+        return found if indents else " "
 
     new = LOOSE.sub(tidy, text)
     if new != text:
