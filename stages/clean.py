@@ -8,27 +8,31 @@ answer, since the worse one is meant to be bad. Not covered: whether an answer i
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from stages.lib import contract, pii, records, vietnamese
+from stages.lib import answers, contract, language, normal, pii, records, vietnamese
 from stages.lib.contract import Dep, Out
 from stages.lib.params import Clean
 from stages.lib.records import Message, Record, Verdict
 from stages.lib.validators import FAILURE_MARKERS
 
-# an answer in another language is right when it was asked for
+LANGUAGES = {  # the reason under which an answer in each is dropped; the others stay
+    "en": "not Vietnamese",
+    "other": "not Vietnamese",
+    "mixed": "mixed languages",
+    "vi-no-diacritics": "diacritics lost",
+}
+WORDS = re.compile(r"\w|[^\x00-\x7f]")  # or a sign that is meant, such as an emoji
+# not those that make a table, a list, a set or a formula
+SYMBOL = re.compile(r"[^\w\s.,:;|/()\[\]{}\"'“”‘’+=–—-]")
+# an answer in another language, or code, is right when it was asked for
 ASKS_FOREIGN = re.compile(
-    r"\btiếng (anh|pháp|trung|nhật|hàn|đức)\b|\bdịch (câu|đoạn|từ|sang)\b|\b(viết|đoạn) mã\b"
-    r"|\b(code|python|html|sql)\b",
+    r"\btiếng (anh|pháp|trung|nhật|hàn|đức|tây ban nha|nga|ý|bồ đào nha|latinh|nước ngoài)\b"
+    r"|\bdịch (câu|đoạn|từ|sang|văn bản)\b"
+    r"|\b(viết|đoạn) mã\b|\bbản dịch\b|\b(code|python|html|sql|css|java|javascript)\b",
     re.IGNORECASE,
 )
-# in the first person, since an answer may well say what a language model is
-REFUSAL = re.compile(
-    r"(?i:\b(?:tôi|mình|em) (?:chỉ )?là một|^(?:vì )?là một|\bvới tư cách là một) "
-    r"(?:(?i:mô hình ngôn ngữ|trí tuệ nhân tạo|chatbot)|AI\b)|(?i:as an ai language model)",
-    re.MULTILINE,
-)
-LONG = 8  # syllables from which Vietnamese prose is bound to show a diacritic
 
 
 def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, clean: Clean) -> None:
@@ -38,12 +42,27 @@ def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, clean: Cl
     records.sift(normalised, kept, dropped, lambda record: judge(record, filters))
 
 
-def phrases(path: Path) -> re.Pattern[str]:
-    """The phrases of a lexicon, one a line, as whole words; ``#`` begins a comment."""
+@dataclass(frozen=True)
+class Lexicon:
+    """Phrases to look for as whole words."""
+
+    plain: tuple[str, ...]  # in small letters: a text that holds none of them needs no closer look
+    pattern: re.Pattern[str]
+
+    def find(self, text: str) -> str:
+        """The first phrase in a text, or an empty string."""
+        small = text.lower()
+        match = self.pattern.search(text) if any(phrase in small for phrase in self.plain) else None
+        return match[0] if match else ""
+
+
+def phrases(path: Path) -> Lexicon:
+    """A lexicon's phrases, one a line; ``=`` before one minds its case, ``#`` begins a comment."""
     lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    found = "|".join(re.escape(line) for line in lines if line)
-    # an empty list finds nothing; an empty pattern would find everything
-    return re.compile(rf"(?<!\w)(?:{found})(?!\w)" if found else r"(?!)", re.IGNORECASE)
+    written = [line for line in lines if line]
+    found = "|".join(f"(?-i:{re.escape(line[1:])})" if line[0] == "=" else re.escape(line) for line in written)
+    pattern = re.compile(rf"(?<!\w)(?:{found})(?!\w)", re.IGNORECASE)
+    return Lexicon(tuple(line.removeprefix("=").lower() for line in written), pattern)
 
 
 def normalise(record: Record, clean: Clean) -> Record:
@@ -51,7 +70,7 @@ def normalise(record: Record, clean: Clean) -> Record:
     changes: Counter[str] = Counter()
     messages: list[Message] = []
     for message in record["messages"]:
-        text, changed = vietnamese.normalise(message["content"], clean.tone)
+        text, changed = normal.normalise(message["content"], clean.tone)
         masked, found = pii.mask(text)
         changes += changed + Counter({f"personal data: {name}": count for name, count in found.items()})
         messages.append({"role": message["role"], "content": masked})
@@ -77,7 +96,7 @@ def has(record: Record, role: str) -> bool:
     return any(message["role"] == role for message in record["messages"])
 
 
-def build_filters(toxic: re.Pattern[str], spam: re.Pattern[str], clean: Clean) -> list[Filter]:
+def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
     """The filters in the order in which they are asked, each a question with a named reason."""
 
     def empty(record: Record, judged: str, answer: str) -> Verdict | None:
@@ -92,53 +111,80 @@ def build_filters(toxic: re.Pattern[str], spam: re.Pattern[str], clean: Clean) -
         found = [note for note in record["notes"] if note.startswith("personal data")]
         return ("personal data", found[0]) if found and clean.pii == "drop" else None
 
-    def matches(name: str, pattern: re.Pattern[str]) -> Filter:
+    def matches(name: str, lexicon: Lexicon) -> Filter:
         def ask(record: Record, judged: str, answer: str) -> Verdict | None:
-            match = pattern.search(judged)
-            return (name, match[0]) if match else None
+            found = lexicon.find(judged)
+            return (name, found) if found else None
 
         return ask
 
     def loops(record: Record, judged: str, answer: str) -> Verdict | None:
         return ("loops", answer[-80:]) if vietnamese.loops(answer) else None
 
-    def language(record: Record, judged: str, answer: str) -> Verdict | None:
-        words = vietnamese.syllables(answer)
-        if len(words) < LONG or vietnamese.has_diacritics(answer) or ASKS_FOREIGN.search(judged):
+    def foreign(record: Record, judged: str, answer: str) -> Verdict | None:
+        if len(vietnamese.syllables(answer)) < clean.min_judged_syllables:
+            return None  # a name or a number is no language
+        found = language.classify(answer, clean.max_english)
+        if found not in LANGUAGES or wants_foreign(record):
             return None
-        if vietnamese.looks_english(answer):
-            return "not Vietnamese", answer[:80]
-        letters = sum(word.isalpha() for word in words)  # formulas, lists of numbers and names of things are fine
-        return ("diacritics lost", answer[:80]) if letters / len(words) > 0.8 else None
+        return LANGUAGES[found], answer[:80]
+
+    def translated(record: Record, judged: str, answer: str) -> Verdict | None:
+        found = answers.translated_code(answer)
+        return ("translated code", found) if found else None
 
     def symbols(record: Record, judged: str, answer: str) -> Verdict | None:
-        share = sum(not (sign.isalnum() or sign.isspace()) for sign in answer) / len(answer)
-        return ("symbols", f"{share:.2f}") if len(answer) >= 20 and share > clean.max_symbols else None
+        share = len(SYMBOL.findall(answer)) / max(1, len(answer))
+        if len(answer) < 20 or share <= clean.max_symbols or language.is_code(answer):
+            return None
+        return "symbols", f"{share:.2f}"
 
     def repeats(record: Record, judged: str, answer: str) -> Verdict | None:
-        lines = [line for line in answer.split("\n") if line.strip()]
-        share = 1 - len(set(lines)) / len(lines)
-        return ("repeated lines", f"{share:.2f}") if len(lines) >= 4 and share > clean.max_repeats else None
+        lines = [line for line in answer.split("\n") if len(line) > 2 and WORDS.search(line)]
+        share = 1 - len(set(lines)) / max(1, len(lines))
+        if len(lines) >= 4 and share > clean.max_repeats:
+            return "repeated lines", f"{share:.2f}"
+        share = answers.repetition(answer) if len(answer) > 200 else 0
+        return ("repetition", f"{share:.2f}") if share > clean.max_repetition else None
 
     def length(record: Record, judged: str, answer: str) -> Verdict | None:
-        count = len(vietnamese.syllables(judged))
+        # a text has at least as many characters as syllables
+        count = (
+            len(vietnamese.syllables(judged)) if record["kind"] == "text" or len(judged) > clean.max_syllables else 0
+        )
         if count > clean.max_syllables:
             return "too long", str(count)
         if record["kind"] == "text" and count < clean.min_text_syllables:
             return "too short", str(count)
-        return None
+        return None if len(answer) > 3 or WORDS.search(answer) else ("too short", answer)
 
     def echo(record: Record, judged: str, answer: str) -> Verdict | None:
         question = records.content(record, "user")
-        same = bool(question) and vietnamese.key(question) == vietnamese.key(answer)
+        near = 0.5 < len(question) / max(1, len(answer)) < 2  # or not worth the look
+        same = near and vietnamese.key(question) == vietnamese.key(answer)
         return ("answer repeats the prompt", answer[:80]) if same else None
 
     def refuses(record: Record, judged: str, answer: str) -> Verdict | None:
-        match = REFUSAL.search(answer)
-        return ("refusal", match[0]) if match else None
+        found = answers.refusal(answer)
+        return ("refusal", found) if found else None
+
+    def cut(record: Record, judged: str, answer: str) -> Verdict | None:
+        found = answers.truncated(answer, clean.min_prose_syllables) if record["kind"] != "text" else ""
+        return ("truncated answer", found) if found else None
 
     lexical = [refuses, matches("spam", spam), matches("toxic", toxic)]
-    return [empty, failed_translation, personal, *lexical, loops, language, symbols, repeats, length, echo]
+    formal = [loops, translated, foreign, symbols, repeats, length, echo, cut]
+    return [empty, failed_translation, personal, *lexical, *formal]
+
+
+def wants_foreign(record: Record) -> bool:
+    """Whether a record's questions ask for another language or for code, or are in it themselves."""
+    asked = "\n".join(message["content"] for message in record["messages"] if message["role"] in ("user", "system"))
+    return bool(ASKS_FOREIGN.search(asked)) or language.classify(asked, 0.0) not in (
+        "vi",
+        "unclear",
+        "vi-no-diacritics",
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages import clean
 from stages.lib import params, records
@@ -73,7 +75,7 @@ def test_a_foreign_answer_stays_where_it_was_asked_for() -> None:
 def test_an_empty_lexicon_finds_nothing(tmp_path: Path) -> None:
     empty = tmp_path / "none.txt"
     empty.write_text("# nothing\n", encoding="utf-8")
-    assert clean.phrases(empty).search("Xin chào bạn.") is None
+    assert clean.phrases(empty).find("Xin chào bạn.") == ""
 
 
 def test_a_preference_may_hold_a_bad_answer_as_the_worse_one() -> None:
@@ -84,3 +86,79 @@ def test_a_preference_may_hold_a_bad_answer_as_the_worse_one() -> None:
     ]
     record = records.make("preference", turns, source="s", licence="CC0-1.0", lang="vi", upstream="1")
     assert clean.judge(record, FILTERS) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("Trang của tôi?", "Màu nền: #8C7573;\nkích thước phông chữ: 20px;", "translated code"),
+        ("Viết truy vấn.", "Chọn * từ khách hàng trong đó mã_số = 2;", "translated code"),
+        ("Viết hàm.", "nếu (x > 0) {\n  trả về x;\n}", "translated code"),
+        ("Viết vòng lặp.", "cho i trong phạm vi (5):\n    in (i)", "translated code"),
+        ("Viết thẻ.", '<nút loại = "gửi"> Gửi </nút>', "translated code"),
+        ("Trời sao?", "Hôm nay trời rất đẹp và mát mẻ. You should go out and enjoy the park.", "mixed languages"),
+        ("Trời sao?", "Il fait très beau aujourd'hui et nous allons nous promener dans le parc.", "not Vietnamese"),
+        ("Kể đi!", "Ngày xưa có một chàng trai. Chàng sống trong rừng, ngày ngày đi hái củi và", "truncated answer"),
+        ("Kể đi!", "Xong.\n```python\nprint(1)", "truncated answer"),
+        ("Kể đi!", "Trời mưa. Đường ngập. Sau đó chúng tôi cùng nhau đi bộ về phía ngôi nhà nhỏ ở cuối con đường l",
+         "truncated answer"),
+        ("Hát đi!", "con cò bay lả bay la, bay từ cửa phủ bay ra cánh đồng " * 3
+         + "rồi nó lại bay lả bay la, bay từ cửa phủ bay ra cánh đồng xanh.", "repetition"),
+        ("Vẽ gì?", "..", "too short"),
+        ("Sao thế?", "Ôi đm, thật là đ*o chịu nổi.", "toxic"),
+        ("Bạn là ai?", "Mình chỉ là một trợ lý ảo nên không biết.", "refusal"),
+    ],
+)  # fmt: skip
+def test_each_judge_of_answers_finds_what_it_is_for(question: str, answer: str, expected: str) -> None:
+    assert reason(question, answer) == expected
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "def lon_hon(a, b):\n    return a if a > b else b",
+        "Hàm này so sánh a với b; nếu a lớn hơn, hàm trả về a ngay; nếu không, hàm trả về b.",
+        "Nếu trời mưa (rất to), bạn hãy chọn một chiếc ô từ tủ; nhớ trả lại.",
+        "| Tên | Tuổi |\n| --- | --- |\n| An | 20 |\n| Bình | 21 |",
+        "John Lennon, Paul McCartney, George Harrison, Ringo Starr, Pete Best.",
+        "^[a-z]+@[a-z]+\\.[a-z]{2,4}$",
+        "x^2 + 2x + 1 = (x + 1)^2",
+        "1. Rửa rau thật sạch dưới vòi nước. Để ráo.\n2. Đun một nồi nước cho sôi rồi thả rau vào luộc chừng ba phút",
+        "Hãy đến với chúng tôi! Cửa hàng mở cửa cả tuần, từ sáng sớm cho đến tối khuya. #quansach #hanoi",
+        '"Học, học nữa, học mãi. Không bao giờ dừng lại dù cho bạn đã lớn tuổi và bận rộn đến mấy" - Một người thầy',
+        "Câu hỏi 1\n|\nV\nCâu hỏi 2\n|\nV\nKết thúc",
+        "Tên bài hát là “The sound of the rain in the night”.",
+        "👍",
+    ],
+)
+def test_code_tables_names_and_lists_stay(answer: str) -> None:
+    assert reason("Bạn cho mình hỏi một chút nhé?", answer) == ""
+
+
+def test_an_english_question_may_have_an_english_answer() -> None:
+    assert reason("What is the weather like today?", "The weather is fine today and we should all go out.") == ""
+
+
+def test_a_phrase_of_a_lexicon_may_mind_its_case(tmp_path: Path) -> None:
+    lexicon = tmp_path / "words.txt"
+    lexicon.write_text("=đm\nđồ ngu # một câu chửi\n", encoding="utf-8")
+    found = clean.phrases(lexicon)
+    assert [bool(found.find(text)) for text in ("đm", "ĐM", "ĐỒ NGU", "đồ nguội")] == [True, False, True, False]
+
+
+@given(st.text(), st.text())
+def test_any_record_is_kept_or_dropped_for_a_reason(question: str, answer: str) -> None:
+    record = clean.normalise(instruction(question, answer), DIALS)
+    verdict = clean.judge(record, FILTERS)
+    assert verdict is None or verdict[0]
+
+
+def test_personal_data_is_masked_or_drops_the_record() -> None:
+    record = instruction("Gọi cho ai?", "Bạn hãy gọi cho anh Mẫu theo số 0912 345 678 nhé.")
+    assert "[số điện thoại]" in clean.normalise(record, DIALS)["messages"][1]["content"]
+    dials = DIALS.model_copy(update={"pii": "drop"})
+    filters = clean.build_filters(
+        clean.phrases(Path("stages/lexicons/toxic.txt")), clean.phrases(Path("stages/lexicons/spam.txt")), dials
+    )
+    verdict = clean.judge(clean.normalise(record, dials), filters)
+    assert verdict == ("personal data", "personal data: số điện thoại×1")

@@ -148,6 +148,10 @@ class Clean(Section):
     min_text_syllables: PositiveInt
     max_symbols: Share
     max_repeats: Share
+    max_repetition: Share
+    max_english: Share
+    min_judged_syllables: PositiveInt
+    min_prose_syllables: PositiveInt
 
 
 class Dedup(Section):

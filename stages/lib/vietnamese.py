@@ -1,19 +1,16 @@
-"""Vietnamese on the surface: syllables, tone marks, normal form, and cheap signals of what a text is.
+"""Vietnamese on the surface: syllables, tone marks, and cheap signals of what a text is.
 
-Everything here works on strings alone and is total: no text makes it raise. Not covered: mojibake of the
-old 8-bit encodings, look-alike letters, word segmentation.
+Everything here works on strings alone and is total: no text makes it raise. Not covered: word segmentation,
+and what normalising a text means (``normal.py``).
 """
 
-import html
 import re
 import unicodedata
-from collections import Counter
+from functools import lru_cache
 
 # letters or digits; marks join thousands to one number (1.000) and the parts of a word (xăng-ti-mét)
 SYLLABLE = re.compile(r"\d+(?:[.,]\d{3})+(?!\w)|[^\W_]+(?:['’-][^\W_]+)*")
 VIETNAMESE_LETTER = re.compile(r"[ăâđêôơưàảãáạằẳẵắặầẩẫấậèẻẽéẹềểễếệìỉĩíịòỏõóọồổỗốộờởỡớợùủũúụừửữứựỳỷỹýỵ]", re.IGNORECASE)
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u200c\u2060\ufeff\u00ad]")
-PROTECTED = re.compile(r"```.*?```|`[^`\n]+`|https?://\S+", re.DOTALL)
 ENGLISH = frozenset(
     "the of and to in is that for it with as was on are be by this have from or an they which you were their will"
     " would there been can what how why when your not has but at we he she do does if then than about should".split()
@@ -34,65 +31,54 @@ TO_NEW = placements()
 TO_OLD = {new: old for old, new in TO_NEW.items()}
 
 
-def open_pair(forms: dict[str, str]) -> re.Pattern[str]:
-    """The given vowel pairs where nothing follows them in their syllable; the u of qu belongs to the consonant."""
-    return re.compile(rf"(?<![qQ])(?:{'|'.join(forms)})(?!\w)")
+def misplaced() -> dict[str, str]:
+    """Tones that stand on the wrong vowel under either convention (tóan, qúa, gìa), with the right form."""
+    forms: dict[str, str] = {}
+    for first, second in ("oa", "oe", "ua", "uă", "uâ", "ue", "uê", "uơ", "uy", "ia", "iê", "iơ", "iô", "iư"):
+        for tone in "\u0300\u0309\u0303\u0301\u0323":
+            wrong = unicodedata.normalize("NFC", first + tone + second)
+            right = unicodedata.normalize("NFC", first + second + tone)
+            forms |= {wrong: right, wrong.upper(): right.upper(), wrong.capitalize(): right.capitalize()}
+    return forms
 
 
-OPEN = {"old": (open_pair(TO_OLD), TO_OLD), "new": (open_pair(TO_NEW), TO_NEW)}
+MISPLACED = misplaced()
+PLACED = {"old": TO_OLD, "new": TO_NEW}
+# a set of letters comes first in each pattern: the engine then skips to it
+TONED = {
+    "old": re.compile(r"[oOuU](?<![qQ].)[àảãáạèẻẽéẹỳỷỹýỵÀẢÃÁẠÈẺẼÉẸỲỶỸÝỴ](?!\w)"),
+    "new": re.compile(r"[òỏõóọùủũúụÒỎÕÓỌÙỦŨÚỤ](?<![qQ].)[aeyAEY](?!\w)"),
+}
+# the u of qu belongs to the consonant, and so does the i of gi before a vowel
+WRONG = re.compile(
+    r"[òỏõóọùủũúụìỉĩíịÒỎÕÓỌÙỦŨÚỤÌỈĨÍỊ](?:(?<=[oòỏõóọOÒỎÕÓỌ])[aeAE](?=[a-zA-Z])|(?<=[ùủũúụÙỦŨÚỤ])[âêyÂÊY](?=[a-zA-Z])"
+    r"|(?<=[qQ].)[aăâeêơyAĂÂEÊƠY]|(?<=[gG].)(?<!\w[gG].)(?<=[ìỉĩíịÌỈĨÍỊ])[aêơôưAÊƠÔƯ])"
+)
 
 
+@lru_cache(maxsize=4)  # one text is asked about many times in a row
 def syllables(text: str) -> list[str]:
-    """Runs of letters and digits, with the marks that join them (``1.000``, ``10/3``)."""
+    """Runs of letters and digits, with the marks that join them (``1.000``, ``10/3``); not to be changed."""
     return SYLLABLE.findall(text)
 
 
 def place_tones(text: str, style: str) -> str:
     """NFC text with one convention of tone placement, ``old`` (hòa, thủy) or ``new`` (hoà, thuỷ)."""
-    pattern, forms = OPEN[style]
-    return pattern.sub(lambda match: forms[match[0]], text)
+    return count_placed(text, style)[0]
 
 
-def normalise(text: str, tone: str) -> tuple[str, Counter[str]]:
-    """One form of each text, and how often each thing was changed. Code and URLs are left as they are."""
-    changes: Counter[str] = Counter()
-    parts = []
-    end = 0
-    for match in PROTECTED.finditer(text):
-        parts += [normalise_prose(text[end : match.start()], tone, changes), match[0]]
-        end = match.end()
-    parts.append(normalise_prose(text[end:], tone, changes))
-    return "".join(parts).strip(), changes
+def count_placed(text: str, style: str) -> tuple[str, int]:
+    """As :func:`place_tones`, with the number of tones that moved."""
+    moved = 0
 
+    def move(match: re.Match[str], forms: dict[str, str]) -> str:
+        nonlocal moved
+        new = forms.get(match[0], match[0])
+        moved += new != match[0]
+        return new
 
-def normalise_prose(text: str, tone: str, changes: Counter[str]) -> str:
-    """Entities, control characters, composition, tone placement, white space: in an order that is idempotent."""
-    for name, step in (
-        ("control characters", lambda old: CONTROL.sub("", old)),
-        ("entities", unescape),
-        ("composition", lambda old: unicodedata.normalize("NFC", old)),
-        ("tone placement", lambda old: place_tones(old, tone)),
-        ("white space", squeeze),
-    ):
-        new = step(text)
-        changes[name] += new != text
-        text = new
-    return text
-
-
-def unescape(text: str) -> str:
-    """HTML entities as characters, however often they were escaped."""
-    while (plain := CONTROL.sub("", html.unescape(text))) != text:
-        text = plain
-    return text
-
-
-def squeeze(text: str) -> str:
-    """One kind of line break, no blanks before it, at most one empty line, one space between words."""
-    text = re.sub(r"\r\n?|[\u2028\u2029\x85]", "\n", text)
-    text = re.sub(r"[ \t\u00a0\u3000]*\n", "\n", text)
-    text = re.sub(r"\n{3,}", "\n\n", text)
-    return re.sub(r"(?<=\S)[ \t\u00a0\u3000]+", " ", text)
+    text = WRONG.sub(lambda match: move(match, MISPLACED), text)
+    return TONED[style].sub(lambda match: move(match, PLACED[style]), text), moved
 
 
 def whole(text: str) -> str:

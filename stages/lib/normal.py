@@ -1,0 +1,138 @@
+"""One form of each text: whatever looks the same to a reader is the same string afterwards.
+
+Broken encodings (``encodings.py``), control and invisible characters, HTML entities, composition (NFC), look-alike
+letters inside Vietnamese words, tone placement and white space are put right, and each change is counted by name.
+Code, LaTeX and web addresses are left as they are. Normalising twice changes nothing more. Not covered: spelling,
+and letters of another alphabet that make up a whole word.
+"""
+
+import html
+import re
+import unicodedata
+from collections import Counter
+
+from stages.lib.encodings import repair, repair_viqr
+from stages.lib.language import kinds
+from stages.lib.vietnamese import count_placed
+
+PROTECTED = re.compile(
+    r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`|https?://\S+|www\.\S+"
+    # LaTeX; a sum in dollars has no sign of a formula in it
+    r"|\$\$.{1,1000}?\$\$|\$(?=[^$\n]{0,200}[\\^_={}])[^$\n]{1,200}\$|\\\(.{1,500}?\\\)|\\\[.{1,1000}?\\\]"
+    r"|\\begin\{(\w+\*?)\}.{0,2000}?\\end\{\1\}",
+    re.DOTALL,
+)
+# invisible: C0 and C1, soft hyphen, zero width (a joiner holds emoji together), directions, byte order mark
+CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
+    "\ufeff\ufff9-\ufffb]"
+)
+BLANK = "[ \t\xa0\u2000-\u200a\u202f\u205f\u3000]"
+AMPERSAND = re.compile("&(?:amp;)+")
+RARE_BLANK = re.compile("[\t\r\x85\xa0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+LINE_END = "\n\r\u2028\u2029\x85"
+LOOSE = re.compile(rf"\r\n?|[\u2028\u2029\x85]|{BLANK}++|\n{{3,}}+")
+CYRILLIC = dict(zip("аеорсухіјѕһԁАВЕКМНОРСТУХІЈЅѴ", "aeopcyxijshdABEKMHOPCTYXIJSV", strict=True))
+GREEK = dict(zip("οανικυΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "oavikuABEZHIKMNOPTYX", strict=True))
+STROKED = {"ð": "đ", "Ð": "Đ", "Ɖ": "Đ", "ɖ": "đ"}
+ALIKE = str.maketrans(CYRILLIC | GREEK | STROKED)
+# a word with such a letter; letters of the mathematical alphabets or of full width, two or more
+ODD = re.compile(f"[{''.join(map(chr, ALIKE))}]")
+ODD_WORD = re.compile(r"[^\W\d_]+")
+STYLED_LETTER = re.compile("[\U0001d400-\U0001d7ff\uff21-\uff5a]")
+STYLED = re.compile("(?:[\U0001d400-\U0001d7ff][\u0300-\u0323]*){2,}|[\uff21-\uff3a\uff41-\uff5a]{2,}")
+ROUNDS = 8  # after which nothing has ever been left to change; a bound, so that no text can go round for ever
+
+
+def normalise(text: str, tone: str) -> tuple[str, Counter[str]]:
+    """The normal form of a text, and how often each thing was changed."""
+    changes: Counter[str] = Counter()
+    for _ in range(ROUNDS):
+        new = once(text, tone, changes)
+        if new == text:
+            break
+        text = new
+    return text, changes
+
+
+def once(text: str, tone: str, changes: Counter[str]) -> str:
+    """One round over what is not code, LaTeX or a web address."""
+    if "`" in text:  # a grave tone of VIQR, or code
+        text, found = repair_viqr(text)
+        changes.update(found)
+    parts = []
+    end = 0
+    for match in PROTECTED.finditer(text):
+        parts += [normalise_prose(text[end : match.start()], tone, changes), match[0]]
+        end = match.end()
+    parts.append(normalise_prose(text[end:], tone, changes))
+    return "".join(parts).strip()
+
+
+def normalise_prose(text: str, tone: str, changes: Counter[str]) -> str:
+    """Each step in turn: an encoding first, since its letters may be control characters."""
+    text, found = repair(text)
+    changes.update(found)
+    if CONTROL.search(text):
+        text, count = CONTROL.subn("", text)
+        changes["control characters"] += count
+    if "&" in text:
+        text = unescape(text, changes)
+    if not text.isascii():
+        if not unicodedata.is_normalized("NFC", text):
+            new = unicodedata.normalize("NFC", text)
+            changes["composition"] += max(1, len(text) - len(new))
+            text = new
+        text = look_alikes(text, changes)
+        text, count = count_placed(text, tone)
+        if count:
+            changes["tone placement"] += count
+    return squeeze(text, changes)
+
+
+def unescape(text: str, changes: Counter[str]) -> str:
+    """HTML entities as characters, however often they were escaped."""
+    while (plain := CONTROL.sub("", html.unescape(AMPERSAND.sub("&", text)))) != text:
+        changes["entities"] += max(1, text.count("&") - plain.count("&"))
+        text = plain
+    return text
+
+
+def look_alikes(text: str, changes: Counter[str]) -> str:
+    """Letters of other alphabets as the Latin ones they look like, where they stand in a Vietnamese word."""
+    if STYLED_LETTER.search(text):
+        text, count = STYLED.subn(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+        changes["look-alike letters"] += count
+    if not ODD.search(text):
+        return text
+
+    def plain(match: re.Match[str]) -> str:
+        word = match[0]
+        new = word.translate(ALIKE)
+        latin = any(letter < "\u0250" or "\u1e00" <= letter < "\u1f00" for letter in word)
+        if new == word or not latin or kinds().get(new.lower(), "x") not in "Vvdab":
+            return word
+        changes["look-alike letters"] += 1
+        return new
+
+    return ODD_WORD.sub(plain, text)
+
+
+def squeeze(text: str, changes: Counter[str]) -> str:
+    """One kind of line break, no blanks before it, at most one empty line, one space between words."""
+    if not ("  " in text or " \n" in text or "\n\n\n" in text or RARE_BLANK.search(text)):
+        return text
+
+    def tidy(match: re.Match[str]) -> str:
+        found, after = match[0], match.end()
+        if found[0] in LINE_END:
+            return "\n\n" if found[0] == "\n" else "\n"
+        if after < len(text) and text[after] in LINE_END:
+            return ""
+        indents = match.start() == 0 or text[match.start() - 1].isspace()
+        return found if indents else " "
+
+    new = LOOSE.sub(tidy, text)
+    if new != text:
+        changes["white space"] += 1
+    return new
