@@ -48,9 +48,9 @@ def from_scratch(
         raise Refusal(f"{text if not texts else validation} holds no text; lower split.validation or add a source")
     roles = ["system\nuser\nassistant\n"] * len(texts)  # never seen in prose, yet in every turn: one token each
     tokenizer = models.train_tokenizer([*texts, *roles], base.vocabulary, base.context)
-    around = tokenizer.convert_tokens_to_ids([models.TURN, models.END])
+    start, stop = tokenizer.convert_tokens_to_ids([models.TURN, models.END])
     blocks, held_out_blocks = (
-        pretrain.pack(tokenizer(part)["input_ids"], *around, base.block) for part in (texts, held_out)
+        pretrain.pack(tokenizer(part)["input_ids"], start, stop, base.block) for part in (texts, held_out)
     )
     if not len(held_out_blocks):
         raise Refusal(f"{validation} holds less than base.block ({base.block}) tokens; raise split.validation")
