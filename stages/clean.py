@@ -87,7 +87,8 @@ Filter = Callable[[Record, str, str], Verdict | None]  # (record, all judged tex
 def judge(record: Record, filters: list[Filter]) -> Verdict | None:
     """The first objection, or None."""
     judged = "\n".join(message["content"] for message in record["messages"] if message["role"] != "rejected")
-    answer = next(records.content(record, role) for role in ("assistant", "chosen", "text") if has(record, role))
+    # a verdict against an answer may hold none that is meant to be good
+    answer = next((records.content(record, role) for role in ("assistant", "chosen", "text") if has(record, role)), "")
     return next((verdict for ask in filters if (verdict := ask(record, judged, answer))), None)
 
 
@@ -156,7 +157,7 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
             return "too long", str(count)
         if record["kind"] == "text" and count < clean.min_text_syllables:
             return "too short", str(count)
-        return None if len(answer) > 3 or WORDS.search(answer) else ("too short", answer)
+        return ("too short", answer) if answer and len(answer) <= 3 and not WORDS.search(answer) else None
 
     def echo(record: Record, judged: str, answer: str) -> Verdict | None:
         question = records.content(record, "user")

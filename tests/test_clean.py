@@ -72,6 +72,17 @@ def test_a_foreign_answer_stays_where_it_was_asked_for() -> None:
     assert reason("Dịch vụ của cửa hàng thế nào?", answer) == "not Vietnamese"
 
 
+@pytest.mark.parametrize("role", ["chosen", "rejected"])
+@pytest.mark.parametrize(("question", "expected"), [("Kể tên ba loại quả ngọt", ""), ("Im mồm, đồ ngu!", "toxic")])
+def test_a_single_verdict_is_judged_by_its_question_and_its_good_answer(
+    role: str, question: str, expected: str
+) -> None:
+    turns: list[Message] = [{"role": "user", "content": question}, {"role": role, "content": "Xoài, mít và nhãn."}]
+    record = records.make("verdict", turns, source="s", licence="CC0-1.0", lang="vi", upstream="1")
+    verdict = clean.judge(clean.normalise(record, DIALS), FILTERS)
+    assert (verdict[0] if verdict else "") == expected
+
+
 def test_an_empty_lexicon_finds_nothing(tmp_path: Path) -> None:
     empty = tmp_path / "none.txt"
     empty.write_text("# nothing\n", encoding="utf-8")

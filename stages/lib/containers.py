@@ -1,8 +1,8 @@
 """A raw file as the data files in it: plain, compressed (gz, bz2, xz, zst), or an archive (zip, tar) of such.
 
-What lies inside is recognised by its first bytes, read where it lies and never unpacked onto the disk, so no
-archive can write outside its folder; one that tries to is refused as a whole. Not covered: archives inside
-archives, passwords, and what the data files mean (``stages/lib/rows.py``).
+What lies inside is recognised by its first bytes and read where it lies: nothing is written under a name that an
+archive gives, and one whose names lead out of its folder is refused as a whole. Not covered: archives inside
+archives, passwords, and what the data files are (``stages/lib/datafile.py``).
 """
 
 import bz2
