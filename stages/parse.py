@@ -46,7 +46,7 @@ def main(
     tally = Tally()
     with records.whole(refused) as log_path, log_path.open("w", encoding="utf-8") as log:
         try:
-            good = sort_out(read(name, raw, source), source.limit, log, tally)
+            good = sort_out(read(name, raw, source), name, source.limit, log, tally)
             records.write(parsed, (to_record(row, name, source) for row in good))
         except (Unreadable, *containers.DAMAGE) as error:
             if getattr(error, "errno", None):  # the disk's fault, not the file's
@@ -70,7 +70,9 @@ def read(name: str, raw: Path, source: Source) -> Iterator[Parsed | Refused]:
             yield from formats.read(source.format, member, suffix, source.columns)
 
 
-def sort_out(found: Iterable[Parsed | Refused], limit: int | None, log: TextIO, tally: Tally) -> Iterator[Parsed]:
+def sort_out(
+    found: Iterable[Parsed | Refused], name: str, limit: int | None, log: TextIO, tally: Tally
+) -> Iterator[Parsed]:
     """Pass on what was parsed, write down what was refused, and count; all of a row stands together."""
     last, counted = None, False
     for row in found:
@@ -89,7 +91,8 @@ def sort_out(found: Iterable[Parsed | Refused], limit: int | None, log: TextIO, 
             if row.unit == "row":
                 tally.first = tally.first or row.raw
                 tally.reasons[row.reason] += 1
-            line = {"upstream": place(row), "unit": row.unit, "reason": row.reason, "detail": row.detail}
+            where = {"source": name, "upstream": place(row), "unit": row.unit}
+            line = {**where, "reason": row.reason, "detail": row.detail}
             log.write(json.dumps({**line, "raw": row.raw}, ensure_ascii=False) + "\n")
 
 

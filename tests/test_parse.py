@@ -172,6 +172,43 @@ def real(name: str) -> Path:
     return REAL / name
 
 
+# rows, parsed, refused; of each file of upstream in the formats that it really comes in
+FILES: list[tuple[str, str, dict[str, Any], tuple[int, int, int]]] = [
+    ("alpaca/seed_tasks.jsonl", "alpaca", {}, (175, 175, 0)),
+    ("alpaca/dolly_eval_templated_151.jsonl", "alpaca", {}, (151, 151, 0)),
+    ("gpteacher/codegen-instruct.json", "alpaca", {}, (4535, 4535, 0)),
+    *((f"vi_alpaca/vi_alpaca_reduced_{n}.jsonl", "alpaca", {}, (5000, 5000, 0)) for n in range(1, 7)),
+    ("oasst/backend_test.jsonl", "oasst", {"max_refused": 0.7}, (21, 7, 14)),
+    ("sharegpt/dummy_conversation.json", "sharegpt", {}, (500, 500, 0)),
+    ("sharegpt/dummy_conversation_with_system.json", "sharegpt", {}, (500, 500, 0)),
+    ("sharegpt/axolotl_conversation.json", "sharegpt", {}, (1, 1, 0)),
+    ("preferences/dpo_en_demo.json", "preferences", {}, (300, 300, 0)),
+    ("preferences/kto_en_demo.json", "preferences", {}, (300, 300, 0)),
+    ("news/demo-title.txt", "text", {}, (1000, 1000, 0)),
+    ("parallel/tst2012.vi", "lines", {}, (1553, 1553, 0)),
+    ("parallel/tst2012.en", "lines", {}, (1553, 1553, 0)),
+    ("wikihow/RECONSTRUCTED_vn_0_rdf_result.ttl", "prohow", {}, (2, 2, 0)),
+    ("eval/data_vi_val.vi.jsonl", "text", {"columns": {"text": "premise"}}, (100, 100, 0)),
+    ("toxicity/ViCTSD_valid.csv", "text", {"url": "x.csv", "columns": {"text": "Comment"}}, (2000, 2000, 0)),
+]
+
+
+@pytest.mark.parametrize(("name", "format", "more", "tally"), FILES, ids=[name for name, *_ in FILES])
+def test_real_files(tmp_path: Path, name: str, format: str, more: dict[str, Any], tally: tuple[int, int, int]) -> None:
+    kept, refused = run(tmp_path, real(name), format, **more)
+    assert tuple(refused[-1].values()) == tally
+    assert all(message["content"] for record in kept for message in record["messages"])
+    if format == "lines":  # entities were in 586 of them
+        assert not any(entity in records.plain(record) for record in kept for entity in ("&lt;", "&apos;", "&quot;"))
+
+
+def test_a_real_file_without_a_how_to_is_read_whole_and_one_without_an_answer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="all 7,459 triples were read, and none tells of a how-to"):
+        run(tmp_path, real("wikihow/class_hierarchy.ttl"), "prohow")
+    with pytest.raises(Refusal, match=r"1 of 1 rows were refused: empty turn"):
+        run(tmp_path, real("sharegpt/axolotl_conversation.missingturns.json"), "sharegpt", max_refused=1.0)
+
+
 def test_real_alpaca(tmp_path: Path) -> None:
     kept, refused = run(tmp_path, real("alpaca/alpaca_5000.json"))
     assert refused[-1] == {"rows": 5000, "parsed": 4998, "refused": 2}
