@@ -2,7 +2,8 @@
 
 Every record is brought into one normal form, personal data is masked, and the filters are asked in order:
 the first that objects gives the record its reason. A preference is judged by its prompt and its better
-answer, since the worse one is meant to be bad. Not covered: whether an answer is true.
+answer, since the worse one is meant to be bad. A conversation's answers are all asked whether they loop; the other
+questions about an answer are put to the last one. Not covered: whether an answer is true.
 """
 
 import re
@@ -24,6 +25,9 @@ LANGUAGES = {  # the reason under which an answer in each is dropped; the others
     "vi-no-diacritics": "diacritics lost",
 }
 WORDS = re.compile(r"\w|[^\x00-\x7f]")  # or a sign that is meant, such as an emoji
+# a question to which a sign is the whole answer
+ASKS_SIGN = re.compile(r"(?<!\w)(?:dấu|k[ýí] hiệu|biểu tượng|so sánh|điền|toán tử|mặt cười)(?!\w)", re.IGNORECASE)
+CODE = re.compile(rf"{language.FENCED.pattern}|`[^`\n]+`", re.DOTALL)  # is not searched for phrases
 # not those that make a table, a list, a set or a formula
 SYMBOL = re.compile(r"[^\w\s.,:;|/()\[\]{}\"'“”‘’+=–—-]")
 # an answer in another language, or code, is right when it was asked for
@@ -60,7 +64,10 @@ def phrases(path: Path) -> Lexicon:
     """A lexicon's phrases, one a line; ``=`` before one minds its case, ``#`` begins a comment."""
     lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     written = [line for line in lines if line]
-    found = "|".join(f"(?-i:{re.escape(line[1:])})" if line[0] == "=" else re.escape(line) for line in written)
+    # what minds its case is short, and a quantity in a formula may be called the same: vl = v * l, U đm
+    found = "|".join(
+        rf"(?-i:(?<!\b[A-Z] ){re.escape(line[1:])}(?!\s*=))" if line[0] == "=" else re.escape(line) for line in written
+    )
     pattern = re.compile(rf"(?<!\w)(?:{found})(?!\w)", re.IGNORECASE)
     return Lexicon(tuple(line.removeprefix("=").lower() for line in written), pattern)
 
@@ -71,14 +78,19 @@ def normalise(record: Record, clean: Clean) -> Record:
     messages: list[Message] = []
     for message in record["messages"]:
         text, changed = normal.normalise(message["content"], clean.tone)
-        masked, found = pii.mask(text)
+        masked, found = masking(text)
         changes += changed + Counter({f"personal data: {name}": count for name, count in found.items()})
         messages.append({"role": message["role"], "content": masked})
     original: list[Message] = [
-        {"role": message["role"], "content": pii.mask(message["content"])[0]} for message in record["original"]
+        {"role": message["role"], "content": masking(message["content"])[0]} for message in record["original"]
     ]
     notes = [f"{name}×{count}" for name, count in sorted(changes.items()) if count]
     return {**record, "messages": messages, "original": original, "notes": record["notes"] + notes}
+
+
+def masking(text: str) -> tuple[str, Counter[str]]:
+    """A text without personal data, and what was found; a program's numbers and names are left to it."""
+    return (text, Counter()) if normal.is_program(text) else pii.mask(text)
 
 
 Filter = Callable[[Record, str, str], Verdict | None]  # (record, all judged texts, the answer)
@@ -87,22 +99,39 @@ Filter = Callable[[Record, str, str], Verdict | None]  # (record, all judged tex
 def judge(record: Record, filters: list[Filter]) -> Verdict | None:
     """The first objection, or None."""
     judged = "\n".join(message["content"] for message in record["messages"] if message["role"] != "rejected")
-    # a verdict against an answer may hold none that is meant to be good
-    answer = next((records.content(record, role) for role in ("assistant", "chosen", "text") if has(record, role)), "")
+    role = answer_role(record)
+    answer = "" if role == "rejected" else records.content(record, role)
     return next((verdict for ask in filters if (verdict := ask(record, judged, answer))), None)
 
 
-def has(record: Record, role: str) -> bool:
-    """Whether any text of the record has the role."""
-    return any(message["role"] == role for message in record["messages"])
+def answer_role(record: Record) -> str:
+    """The role of the answer that is judged, or an empty string where there is none.
+
+    A verdict against an answer closes with ``rejected`` alone and holds none that is meant to be good.
+    """
+    roles = {message["role"] for message in record["messages"]}
+    if "rejected" in roles and "chosen" not in roles:
+        return "rejected" if record["kind"] == "verdict" else ""
+    return next((role for role in ("chosen", "assistant", "text") if role in roles), "")
+
+
+def prose(answer: str) -> str:
+    """An answer without its fenced parts, or nothing of an answer that is code: code may repeat itself."""
+    plain = language.FENCED.sub(" ", answer)
+    return "" if language.is_code(plain) else plain
 
 
 def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
     """The filters in the order in which they are asked, each a question with a named reason."""
 
+    def unanswered(record: Record, judged: str, answer: str) -> Verdict | None:
+        return None if answer_role(record) else ("no answer", " ".join(turn["role"] for turn in record["messages"]))
+
     def empty(record: Record, judged: str, answer: str) -> Verdict | None:
-        roles = [message["role"] for message in record["messages"] if not message["content"]]
-        return ("empty", roles[0]) if roles else None
+        if any(turn["role"] == "user" and not turn["content"] for turn in record["messages"]):
+            return "empty", "user"
+        role = answer_role(record)
+        return ("empty", role) if not answer and role != "rejected" else None
 
     def failed_translation(record: Record, judged: str, answer: str) -> Verdict | None:
         marker = next((marker for marker in FAILURE_MARKERS if marker in judged), None)
@@ -112,15 +141,18 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
         found = [note for note in record["notes"] if note.startswith("personal data")]
         return ("personal data", found[0]) if found and clean.pii == "drop" else None
 
-    def matches(name: str, lexicon: Lexicon) -> Filter:
-        def ask(record: Record, judged: str, answer: str) -> Verdict | None:
-            found = lexicon.find(judged)
-            return (name, found) if found else None
+    def adverts(record: Record, judged: str, answer: str) -> Verdict | None:
+        found = spam.find(CODE.sub(" ", answer))
+        return ("spam", found) if found else None
 
-        return ask
+    def abuses(record: Record, judged: str, answer: str) -> Verdict | None:
+        found = toxic.find(CODE.sub(" ", judged))
+        return ("toxic", found) if found else None
 
     def loops(record: Record, judged: str, answer: str) -> Verdict | None:
-        return ("loops", answer[-80:]) if vietnamese.loops(answer) else None
+        given = [turn["content"] for turn in record["messages"] if turn["role"] == "assistant"]
+        looped = next((text for text in (answer, *given) if vietnamese.loops(prose(text))), "")
+        return ("loops", looped[-80:]) if looped else None
 
     def foreign(record: Record, judged: str, answer: str) -> Verdict | None:
         if len(vietnamese.syllables(answer)) < clean.min_judged_syllables:
@@ -131,21 +163,21 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
         return LANGUAGES[found], answer[:80]
 
     def translated(record: Record, judged: str, answer: str) -> Verdict | None:
-        found = answers.translated_code(answer)
+        found = answers.translated_code(language.FENCED.sub("\n", answer))
         return ("translated code", found) if found else None
 
     def symbols(record: Record, judged: str, answer: str) -> Verdict | None:
-        share = len(SYMBOL.findall(answer)) / max(1, len(answer))
-        if len(answer) < 20 or share <= clean.max_symbols or language.is_code(answer):
-            return None
-        return "symbols", f"{share:.2f}"
+        plain = prose(answer)
+        share = len(SYMBOL.findall(plain)) / max(1, len(plain))
+        return ("symbols", f"{share:.2f}") if len(plain) >= 20 and share > clean.max_symbols else None
 
     def repeats(record: Record, judged: str, answer: str) -> Verdict | None:
-        lines = [line for line in answer.split("\n") if len(line) > 2 and WORDS.search(line)]
+        plain = prose(answer)
+        lines = [line for line in plain.split("\n") if len(line) > 2 and WORDS.search(line)]
         share = 1 - len(set(lines)) / max(1, len(lines))
         if len(lines) >= 4 and share > clean.max_repeats:
             return "repeated lines", f"{share:.2f}"
-        share = answers.repetition(answer) if len(answer) > 200 else 0
+        share = answers.repetition(plain) if len(plain) > 200 else 0
         return ("repetition", f"{share:.2f}") if share > clean.max_repetition else None
 
     def length(record: Record, judged: str, answer: str) -> Verdict | None:
@@ -157,12 +189,14 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
             return "too long", str(count)
         if record["kind"] == "text" and count < clean.min_text_syllables:
             return "too short", str(count)
-        return ("too short", answer) if answer and len(answer) <= 3 and not WORDS.search(answer) else None
+        if not answer or len(answer) > 3 or WORDS.search(answer) or ASKS_SIGN.search(questions(record)):
+            return None
+        return "too short", answer
 
     def echo(record: Record, judged: str, answer: str) -> Verdict | None:
         question = records.content(record, "user")
-        near = 0.5 < len(question) / max(1, len(answer)) < 2  # or not worth the look
-        same = near and vietnamese.key(question) == vietnamese.key(answer)
+        # fewer words, or other signs, may well be the answer: to a call, or to a sentence to be punctuated
+        same = question.lower().split() == answer.lower().split() and len(vietnamese.syllables(answer)) >= 5
         return ("answer repeats the prompt", answer[:80]) if same else None
 
     def refuses(record: Record, judged: str, answer: str) -> Verdict | None:
@@ -173,14 +207,19 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
         found = answers.truncated(answer, clean.min_prose_syllables) if record["kind"] != "text" else ""
         return ("truncated answer", found) if found else None
 
-    lexical = [refuses, matches("spam", spam), matches("toxic", toxic)]
-    formal = [loops, translated, foreign, symbols, repeats, length, echo, cut]
-    return [empty, failed_translation, personal, *lexical, *formal]
+    # a text's length comes before what takes longer the longer it is
+    formal = [loops, length, translated, foreign, symbols, repeats, echo, cut]
+    return [unanswered, empty, failed_translation, personal, refuses, adverts, abuses, *formal]
+
+
+def questions(record: Record) -> str:
+    """What the user and the system say in a record."""
+    return "\n".join(message["content"] for message in record["messages"] if message["role"] in ("user", "system"))
 
 
 def wants_foreign(record: Record) -> bool:
     """Whether a record's questions ask for another language or for code, or are in it themselves."""
-    asked = "\n".join(message["content"] for message in record["messages"] if message["role"] in ("user", "system"))
+    asked = questions(record)
     return bool(ASKS_FOREIGN.search(asked)) or language.classify(asked, 0.0) not in (
         "vi",
         "unclear",

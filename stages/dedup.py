@@ -3,9 +3,9 @@
 Exact copies first, then near ones: MinHash finds candidates and their exact Jaccard similarity decides. Of a
 family stays the record with the highest quality, where the table has such a column, of equals the one with the
 longest answer in syllables, of equals the smallest id. Each drop names that record and how alike the two are,
-which in a chain of near-duplicates may be less than the threshold. Kinds are compared among themselves, and
-pairs ranked under one prompt are meant to be alike. Not covered: texts that say the same in other words; signs
-without letters or digits, to which the comparison is blind (2 + 3, 2 - 3).
+which in a chain of near-duplicates may be less than the threshold. Kinds are compared among themselves, good
+verdicts among good ones, and pairs ranked under one prompt are meant to be alike. Not covered: texts that say
+the same in other words; signs without letters or digits, to which the comparison is blind (2 + 3, 2 - 3).
 """
 
 import functools
@@ -23,7 +23,8 @@ from stages.lib.records import Verdict
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 8192  # in a batch
+ROWS = 8192  # in a batch, at most
+BATCH = 1 << 21  # bytes of it, about
 ANSWERS = ("assistant", "chosen", "text")
 
 
@@ -57,8 +58,9 @@ def read(table: Path) -> Iterator[Batch]:
     """A table's texts and what they may be compared with."""
     import pyarrow.parquet as pq
 
+    fitting = BATCH * records.count(table) // max(1, size(table))
     with pq.ParquetFile(table) as file:
-        for rows in file.iter_batches(ROWS, columns=["kind", "group", "messages"]):
+        for rows in file.iter_batches(min(max(fitting, 1), ROWS), columns=["kind", "group", "messages"]):
             yield batch(rows)
 
 
@@ -79,13 +81,19 @@ def batch(rows: "pa.RecordBatch") -> Batch:
     given = np.flatnonzero(pc.is_in(roles, pa.array(ANSWERS)).to_numpy(zero_copy_only=False))
     answers = np.full(len(rows), -1, dtype=np.int64)
     answers[np.searchsorted(texts.records, given, side="right") - 1] = given  # of several, the last
-    return Batch(texts, hashes[kinds.indices.to_numpy()], siblings, answers)
+    compared = hashes[kinds.indices.to_numpy()]
+    judged = np.flatnonzero(pc.equal(rows["kind"], "verdict").to_numpy(zero_copy_only=False))
+    closing = roles.take(pa.array(texts.records[judged + 1] - 1)).to_pylist()
+    # one answer that is praised and one that is not teach by their difference
+    compared[judged] = [shingles.digest(f"verdict/{role}") for role in closing]
+    return Batch(texts, compared, siblings, answers)
 
 
 def verdicts(table: Path, found: Families) -> dict[int, Verdict]:
     """The keeper of each family, and what the others are to it."""
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     members = np.flatnonzero(np.bincount(found.root, minlength=len(found.root))[found.root] > 1)
@@ -102,9 +110,11 @@ def verdicts(table: Path, found: Families) -> dict[int, Verdict]:
     family = pa.Table.from_batches(parts).append_column("row", pa.array(members))
     family = family.append_column("family", pa.array(found.root[members]))
     family = family.append_column("answer", pa.array(found.answer[members]))
+    family = family.append_column("digits", pc.utf8_length(family["upstream"]))
     best = [("quality", "descending")] if "quality" in names else []
-    # equal ids are equal records of several sources
-    best += [("answer", "descending"), ("id", "ascending"), ("source", "ascending"), ("upstream", "ascending")]
+    # equal ids are equal records of several sources, or rows of one: 45 comes before 123
+    best += [(name, "descending" if name == "answer" else "ascending") for name in ("answer", "id", "source", "digits")]
+    best += [("upstream", "ascending")]
     family = family.sort_by([("family", "ascending"), *best, ("row", "ascending")])
     judged: dict[int, Verdict] = {}
     keeper: dict[str, Any] = {}

@@ -127,7 +127,7 @@ def tasks(answer: Entry) -> Iterable[Task | None]:
     text = answer["answer"].strip().removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
         found: Any = json.loads(text)["tasks"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):  # a number or a depth that Python doesn't read, too
         found = None
     for task in found if isinstance(found, list) else [None]:
         fields = {"input": "", **task} if isinstance(task, dict) else {}

@@ -7,10 +7,12 @@ in pieces, and another try for a failed record.
 """
 
 import json
+from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 from stages.lib import contract, records, translation
-from stages.lib.contract import Dep, Out, Word
+from stages.lib.contract import Dep, Out, Refusal, Word
 from stages.lib.journal import Entry, Journal, home
 from stages.lib.licences import allowed
 from stages.lib.params import Licences, Teacher, Translate, Validate
@@ -35,7 +37,7 @@ def main(
     """Translate what is not Vietnamese, through the journal."""
     journal, prompt = Journal(shipped, own=home()), Prompt.load(wording)
     rows = records.read(source)
-    asked, reasons = 0, list[str]()
+    asked, failed, refused = 0, list[str](), list[str]()
     with records.Table(translated) as keep, records.Table(dropped, records.DROPPED) as drop:
         while batch := list(islice(rows, BATCH)):
             foreign = [r for r in batch if r["lang"] != "vi" and allowed(r["licence"], licences)]
@@ -48,11 +50,23 @@ def main(
                     continue
                 verdict = take(record, answers[record["id"]], translate.checks) if record["id"] in answers else None
                 if isinstance(verdict, Failure):
-                    reasons.append(verdict.reason)
+                    (failed if isinstance(answers[record["id"]], Failure) else refused).append(verdict.reason)
                     drop.add({**record, "reason": verdict.reason, "detail": verdict.detail})
                 else:
                     keep.add(record if verdict is None else verdict)
-    check_failures(len(reasons), asked, teacher, f"translate@{name}", reasons)
+    check_failures(len(failed), asked, teacher, f"translate@{name}", failed)
+    check_refused(refused, asked, translate, name, dropped)
+
+
+def check_refused(reasons: list[str], asked: int, translate: Translate, name: str, dropped: Path) -> None:
+    """Refuse to go on when so many answers fail their checks that it is the teacher's fault, or the checks'."""
+    if len(reasons) > translate.max_refused * asked:
+        often = ", ".join(f"{reason} ({count:,})" for reason, count in Counter(reasons).most_common(3))
+        raise Refusal(
+            f"translate@{name}: {len(reasons):,} of {asked:,} translations failed their checks: {often}; "
+            f"translate.max_refused allows {translate.max_refused:.0%}. They stand in {dropped}: if they are bad, take "
+            "another teacher or prompt; if they are good, mend translate.checks, and nothing is bought again"
+        )
 
 
 def take(record: Record, answer: Entry | Failure, checks: Validate) -> Record | Failure:
@@ -61,7 +75,7 @@ def take(record: Record, answer: Entry | Failure, checks: Validate) -> Record | 
         return answer
     texts = translation.parse(answer["answer"])
     # what a tool answered is data: it stays, whatever the teacher made of it
-    source = ["" if message["role"] == "tool" else message["content"] for message in record["messages"]]
+    source = [None if message["role"] == "tool" else message["content"] for message in record["messages"]]
     fault = translation.fault(source, texts, answer["finish_reason"], checks)
     if fault or texts is None:
         name, detail = fault or ("malformed", "")

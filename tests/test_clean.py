@@ -41,7 +41,7 @@ def reason(question: str, answer: str) -> str:
         ("Vẽ gì?", "*** ### $$$ %%% ^^^ &&& *** ### a", "symbols"),
         ("Kể đi!", "một\nmột\nmột\nmột\nhai", "repeated lines"),
         ("Kể đi!", "dài lắm " + " ".join(f"từ{n}" for n in range(2500)), "too long"),
-        ("Thủ đô của Lào là gì?", "thủ đô của lào là gì", "answer repeats the prompt"),
+        ("Thủ đô của Lào là gì?", "thủ đô của  lào là gì?", "answer repeats the prompt"),
     ],
 )
 def test_each_filter_finds_what_it_is_for(question: str, answer: str, expected: str) -> None:
@@ -118,6 +118,12 @@ def test_a_preference_may_hold_a_bad_answer_as_the_worse_one() -> None:
         ("Vẽ gì?", "..", "too short"),
         ("Sao thế?", "Ôi đm, thật là đ*o chịu nổi.", "toxic"),
         ("Bạn là ai?", "Mình chỉ là một trợ lý ảo nên không biết.", "refusal"),
+        ("In ra.", 'in ("Xin chào!")', "translated code"),
+        ("Viết bảng.", "<Bảng>\n<tr>\n<td>1</td>\n</tr>\n</Bảng>", "translated code"),
+        ("Bạn nghĩ gì?", "Chào bạn. Tôi là một trợ lý ảo, tôi không có khả năng đó.", "refusal"),
+        ("Viết lớp.", "lớp Người:\n    tên = 'An'", "translated code"),
+        ("Vay gì?", "Bên em hỗ trợ vay tín chấp, inbox ngay nhé!", "spam"),
+        ("Sao thế?", "Lũ chó chúng mày!", "toxic"),
     ],
 )  # fmt: skip
 def test_each_judge_of_answers_finds_what_it_is_for(question: str, answer: str, expected: str) -> None:
@@ -173,3 +179,88 @@ def test_personal_data_is_masked_or_drops_the_record() -> None:
     )
     verdict = clean.judge(clean.normalise(record, dials), filters)
     assert verdict == ("personal data", "personal data: số điện thoại×1")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Ai ở sân?", "Lũ chó con chạy ra sân."),
+        ("Ở đó bán gì?", "Anh ấy bán đồ chó mèo."),
+        ("Luật nói gì?", "Súc vật nuôi phải được tiêm phòng."),
+        ("Sáu cõi là gì?", "Súc sinh là một trong sáu cõi."),
+        ("Viết công thức.", "vl = v * l"),
+        ("Điện áp định mức?", "Ta có U đm = 220 V, vậy U đm là điện áp định mức."),
+        ("Đó là gì?", "Vay tín chấp là hình thức vay không cần tài sản."),
+        ("Làm sao?", "Để đăng ký kênh YouTube, bạn bấm vào nút đỏ."),
+        ("Nên tránh gì?", "Hãy cảnh giác với lời mời việc nhẹ lương cao, đừng bấm vào link lạ."),
+        ("Viết một liên kết.", "Đây:\n```html\n<a>Click here to buy</a>\n```\nvà `click here to buy`."),
+        ("In ở đâu?", "In (ấn bản thứ hai) ở Hà Nội; v.v (xem trên)."),
+        ("Giúp gì?", "Mình là một trợ lý ảo. Nếu bạn không biết hỏi gì, mình gợi ý nhé."),
+        ("Tìm x.", "Nếu (m > 1):\nCho x trong phạm vi (0; 1)"),
+        ("Ai học lớp nào?", "Lớp 5A:\n  - An\n  - Bình"),
+        ("Viết tệp.", '<sách mã="1">\n  <tên>Số đỏ</tên>\n</sách>'),
+        ("Bạn là ai?", "Tôi là một trợ lý ảo do nhóm Mẫu làm ra."),
+        ("Bộ gõ là gì?", "Là một chương trình máy tính giúp gõ tiếng Việt. Bạn không thể gõ có dấu nếu thiếu nó."),
+        ("Điền dấu: 3 ... 5", "<"),
+        ("Ký hiệu của mặt cười?", ":-)"),
+        ("Một phần ba là gì?", "Là 0," + "3 " * 30),
+        ("In ra.", "Kết quả:\n```\n" + "một hai ba\n" * 30 + "```\nHết."),
+        ("Vẽ gì?", "Hình đây:\n```\n" + "*** ### $$$ %%%\n" * 9 + "```\nXong."),
+        ("Chào bạn nhé!", "Chào bạn nhé!"),
+        ("Chấm câu: hôm nay trời đẹp lắm", "Chấm câu: hôm nay, trời đẹp lắm!"),
+        ("Mã?", "\n".join(["print(0)"] * 20)),
+    ],
+)
+def test_what_only_looks_like_a_fault_stays(question: str, answer: str) -> None:
+    assert reason(question, answer) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "turns", "expected"),
+    [
+        ("verdict", "user rejected", ""),
+        ("verdict", "user assistant user rejected", ""),
+        ("preference", "user rejected", "no answer"),
+        ("instruction", "system user", "no answer"),
+        ("conversation", "user tool", "no answer"),
+        ("preference", "user chosen rejected", ""),
+        ("preference", "user assistant user chosen rejected", ""),
+    ],
+)
+def test_a_record_wants_an_answer_to_judge(kind: str, turns: str, expected: str) -> None:
+    messages: list[Message] = [{"role": role, "content": f"Câu số {n} đây."} for n, role in enumerate(turns.split())]
+    record = records.make(kind, messages, source="s", licence="CC0-1.0", lang="vi", upstream="1")
+    verdict = clean.judge(record, FILTERS)
+    assert (verdict[0] if verdict else "") == expected
+
+
+def conversation(kind: str, *turns: tuple[str, str]) -> str:
+    messages: list[Message] = [{"role": role, "content": content} for role, content in turns]
+    record = records.make(kind, messages, source="s", licence="CC0-1.0", lang="vi", upstream="1")
+    verdict = clean.judge(record, FILTERS)
+    return verdict[0] if verdict else ""
+
+
+def test_the_chosen_answer_is_judged_and_not_a_turn_before_it() -> None:
+    before = (("user", "Chào em!"), ("assistant", "Dạ, em chào anh."), ("user", "Vẽ gì?"))
+    assert conversation("preference", *before, ("chosen", ".."), ("rejected", "Dạ, cây tre.")) == "too short"
+
+
+def test_every_answer_of_a_conversation_is_asked_whether_it_loops() -> None:
+    turns = (("user", "Hát đi!"), ("assistant", "mưa rơi " * 9), ("user", "Thôi."), ("assistant", "Dạ, vâng ạ."))
+    assert conversation("conversation", *turns) == "loops"
+
+
+def test_only_a_question_and_the_judged_answer_may_not_be_empty() -> None:
+    answer = ("assistant", "Dạ, em xong rồi ạ.")
+    assert conversation("conversation", ("user", "Làm đi!"), ("tool", ""), answer) == ""
+    assert conversation("preference", ("user", "Làm đi!"), ("chosen", "Dạ, vâng."), ("rejected", "")) == ""
+    assert conversation("conversation", ("user", ""), answer) == "empty"
+    assert conversation("conversation", ("user", "Mua gì?"), ("tool", "Khuyến mãi khủng!"), answer) == ""
+
+
+def test_code_keeps_its_numbers_and_a_form_does_not() -> None:
+    code = "def goi():\n    return quay_so(0912345678)"
+    assert clean.normalise(instruction("Viết mã.", code), DIALS)["messages"][1]["content"] == code
+    form = clean.normalise(instruction("Điền đi.", "sdt: 0912345678"), DIALS)["messages"][1]["content"]
+    assert form == "sdt: [số điện thoại]"

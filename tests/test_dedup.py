@@ -313,6 +313,20 @@ def test_pairs_ranked_under_one_prompt_are_no_duplicates_and_kinds_are_not_mixed
     assert len(sift(tmp_path, [two, near])) == 0 and len(sift(tmp_path, [two, twin, near])) == 2  # type: ignore[list-item]
 
 
+def test_a_good_and_a_bad_verdict_on_one_answer_are_no_duplicates(tmp_path: Path) -> None:
+    answer = " ".join(random.Random(5).choices(WORDS, k=40))
+    good, bad = (record("", "verdict", user="Hỏi?", **{role: answer}) for role in ("chosen", "rejected"))
+    again = record("", "verdict", user="Hỏi?", chosen=answer + " hết")
+    assert sift(tmp_path, [good, bad]) == {}
+    assert set(sift(tmp_path, [good, bad, again])) == {good["id"]}
+
+
+def test_batches_hold_as_many_rows_as_fit(tmp_path: Path) -> None:
+    records.write(tmp_path / "t", [record(f"{number} " + "dài " * 20_000) for number in range(200)])
+    sizes = [len(batch.kinds) for batch in dedup.read(tmp_path / "t")]
+    assert sum(sizes) == 200 and max(sizes) < 60
+
+
 @settings(deadline=None, max_examples=30)
 @given(rows=TEXTS)
 def test_no_text_makes_it_fail_and_no_row_is_lost(tmp_path_factory: pytest.TempPathFactory, rows: list[str]) -> None:

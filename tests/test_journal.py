@@ -1,8 +1,10 @@
 """A journal of any size: the last sound answer counts, whoever wrote it and whatever happened to the file."""
 
+import fcntl
 import json
 import multiprocessing
 import tempfile
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,86 @@ def test_lines_of_another_hand_are_entries_too(tmp_path: Path) -> None:
     own.write_bytes(b"  " + other.encode() + b"\r\n" + text(entry(KEYS[0])))
     journal = Journal(own=own)
     assert journal.answers["ngắn"]["answer"] == "đáp" and KEYS[0] in journal.answers
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"[" * 100_000,
+        b'{"key": 5}',
+        b'{"key": ' + b"9" * 5000 + b"}",
+        json.dumps({**entry(KEYS[1]), "answer": None}).encode(),
+        json.dumps({**entry(KEYS[1]), "finish_reason": 0}).encode(),
+        json.dumps({**entry(KEYS[1]), "model": []}).encode(),
+    ],
+    ids=["deep", "key", "long", "answer", "finish_reason", "model"],
+)
+def test_a_line_that_nobody_could_use_is_damaged_and_the_others_serve(tmp_path: Path, bad: bytes) -> None:
+    own = tmp_path / "j"
+    own.write_bytes(text(entry(KEYS[0])) + bad + b"\n" + text(entry(KEYS[2])))
+    journal = Journal(own=own)
+    assert set(journal.answers) == {KEYS[0], KEYS[2]} == {found["key"] for found in entries(own)}
+    assert journal.answers.damaged == [f"{own}, line 2"]
+
+
+def hold_on(path: Path, key: str, inside: Event, go: Event) -> None:
+    journal = Journal(own=path)
+    with journal.writing():
+        if go.is_set():  # it came second: the file that has the name is held before anything is written
+            with path.open("ab") as log, pytest.raises(BlockingIOError):
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        inside.set()
+        go.wait(30)
+        journal.add(entry(key))
+    assert key in journal.answers
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_process_waits_for_another_and_writes_into_the_file_that_has_the_name(tmp_path: Path, replaced: bool) -> None:
+    own, fresh = tmp_path / "j", tmp_path / "fresh"
+    first, second, go, now = (multiprocessing.Event() for _ in range(4))
+    now.set()
+    one = multiprocessing.Process(target=hold_on, args=(own, KEYS[0], first, go))
+    other = multiprocessing.Process(target=hold_on, args=(own, KEYS[1], second, now))
+    one.start()
+    assert first.wait(30)
+    other.start()
+    assert not second.wait(1), "two processes hold one journal"
+    if replaced:
+        fresh.write_bytes(text(entry(KEYS[2])))
+        fresh.replace(own)
+    go.set()
+    for process in (one, other):
+        process.join(30)
+        assert process.exitcode == 0
+    assert {found["key"] for found in entries(own)} == {*KEYS[:2], *KEYS[2 : 2 + replaced]}
+
+
+def test_what_was_bought_follows_the_name_while_the_journal_is_held(tmp_path: Path) -> None:
+    own, fresh = tmp_path / "j", tmp_path / "fresh"
+    own.write_bytes(text(entry(KEYS[0])))
+    journal = Journal(own=own)
+    with journal.writing():
+        journal.add(entry(KEYS[1]))
+        fresh.write_bytes(text(entry(KEYS[2], "đáp " * 50))[:-1])
+        fresh.replace(own)
+        for key in KEYS[3:5]:
+            journal.add(entry(key))
+            assert journal.answers[key]["key"] == key
+        own.unlink()
+        journal.add(entry(KEYS[5]))
+    assert {found["key"] for found in entries(own)} == set(journal.answers) == {KEYS[1], *KEYS[3:6]}
+
+
+def test_an_answer_is_found_where_it_lies_whoever_wrote_before_it(tmp_path: Path) -> None:
+    own = tmp_path / "j"
+    journal = Journal(own=own)
+    with journal.writing():
+        with own.open("ab") as log:  # somebody who asks for no lock
+            log.write(text(entry(KEYS[0])))
+        journal.add(entry(KEYS[1]))
+        assert journal.answers[KEYS[1]]["key"] == KEYS[1]
+    assert set(journal.answers) >= {KEYS[1]} and journal.answers.damaged == []
 
 
 def write(path: Path, key: str, count: int) -> None:

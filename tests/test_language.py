@@ -1,6 +1,7 @@
 """The language of each labelled text, and of any text at all."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def test_names_titles_and_terms_are_no_other_language(text: str, expected: str) 
 def test_the_share_of_english_decides_what_is_mixed() -> None:
     text = "Hôm qua trời mưa rất to nên chúng tôi ở nhà cả ngày. We stayed at home all day."
     assert [language.classify(text, share) for share in (0.2, 0.9)] == ["mixed", "vi"]
+
+
+def test_nested_quotes_take_no_longer_than_their_length() -> None:
+    mixed = "trời mưa rất to and we stayed at home "
+    text = "Hôm qua trời mưa rất to nên chúng tôi ở nhà. " + ("“" + mixed) * 3000 + "”" * 3000
+    before = time.process_time()
+    assert language.classify(text + "“" * 50_000 + "a" + "”" * 50_000, MAX_ENGLISH) == "mixed"
+    assert time.process_time() - before < 2
 
 
 def test_every_tone_of_a_syllable_is_known_and_no_other() -> None:

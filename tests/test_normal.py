@@ -42,6 +42,9 @@ def test_normalise_names_what_it_changed_and_leaves_code_alone() -> None:
         ("𝐓𝐢𝐞̂́𝐧𝐠 𝐕𝐢𝐞̣̂𝐭", "Tiếng Việt", "look-alike letters"),
         ("a\x00b\ufeff c\xadd \u202ee\u2066", "ab cd e", "control characters"),
         ("một&nbsp;&lt;hai&gt;", "một <hai>", "entities"),
+        ("a\u200cb", "ab", "control characters"),
+        ("x\u200b = f(1);", "x = f(1);", "control characters"),
+        ("print('cha\u0300o');", "print('chào');", "composition"),
     ],
 )
 def test_each_fault_is_put_right_under_its_name(text: str, expected: str, name: str) -> None:
@@ -68,6 +71,11 @@ def test_each_fault_is_put_right_under_its_name(text: str, expected: str, name: 
         "$\\alpha_{hoà} = 1$ và \\(x &lt; y\\) và \\[hoà\\]",
         "\\begin{align} hoà &= 1 \\end{align}",
         "https://x.vn/hoà?a=1&amp;b=2",
+        "x.vn/trang?a=1&lt=2&amp=3&copy=2",
+        "&notit; &khong;",
+        "می\u200cخواهم",
+        "Định luật: 𝐹 = 𝑚𝑎",
+        "a = b &amp;&amp; c;\nif (hoà) {\n\treturn 1;  \n}",
         "ấm áp\n\n    thụt vào bốn dấu cách",
     ],
 )

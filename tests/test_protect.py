@@ -1,5 +1,7 @@
 """What must not be translated comes back to the letter, and a token that gets lost has a name."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +61,7 @@ def test_each_kind_is_found(kind: str, text: str, kept: str) -> None:
     "text",
     [
         "It costs $5 here and $10 there.",
+        "It costs $5 and x_1 = $6 there.",
         "He said (and I agree) that it works; we went on.",
         "For example, this is prose: it has a colon.",
         "If you can, please return the book to the library by Friday.",
@@ -103,3 +106,26 @@ def test_long_texts_part_at_paragraphs_then_lines_then_sentences() -> None:
         'Anh nói: "Đi!"', "Rồi đi.", "Giá 3.5 đồng."
     ]  # fmt: skip
     assert max(len(piece.text) for piece in protect.split("Câu này dài. " * 50, 60)) <= 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"texts": ' + "[" * 1100,
+        '{"texts": ' * 1100,
+        '{"texts": [' + "9" * 5000 + "]}",
+        "\\begin{a}" * 8000,
+        "\\[x" * 8000,
+    ],
+    ids=["deep", "deeper", "long", "environments", "formulas"],
+)
+def test_hostile_texts_are_read_in_time_and_come_back(text: str) -> None:
+    started = time.monotonic()
+    masked, taken = protect.mask(text)
+    assert protect.restore(masked, taken) == text and time.monotonic() - started < 2
+
+
+def test_a_token_with_a_number_of_any_length_was_never_given_out() -> None:
+    reply = f"⟦1⟧ ⟦{'9' * 5000}⟧"
+    found = protect.fault(reply, ["a"])
+    assert found and found[0] == "token invented" and protect.restore(reply, ["a"]) == "a" + reply[3:]

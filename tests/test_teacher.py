@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stages import translate
+from stages import generate, translate
 from stages.lib import params, records, translation
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal, entries, line
@@ -271,3 +271,21 @@ def test_translation_faults_have_names(reply: str, fault: str) -> None:
     checks = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
     found = translation.fault(source, translation.parse(reply), "stop", checks)
     assert (found[0] if found else "") == fault
+
+
+HOSTILE = ['{"%s": ' + "[" * 1100, '{"%s": ' + "[" * 100_000, '{"%s": [' + "9" * 5000 + "]}"]
+
+
+@pytest.mark.parametrize("reply", HOSTILE, ids=["deep", "deeper", "long"])
+def test_an_answer_that_python_cannot_read_is_malformed(reply: str) -> None:
+    assert translation.parse(reply % "texts") is None
+    assert list(generate.tasks({**entry("x"), "answer": reply % "tasks"})) == [None]
+
+
+def test_an_empty_text_comes_back_empty_and_one_that_nobody_uses_as_it_likes() -> None:
+    checks = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
+    source = ["Hello there.", " \n"]
+    assert translation.fault(source, ["Chào bạn.", ""], "stop", checks) is None
+    found = translation.fault(source, ["Chào bạn.", "Tôi đây."], "stop", checks)
+    assert found == ("invented", "'Tôi đây.' for an empty text")
+    assert translation.fault([source[0], None], ["Chào bạn.", "Tôi đây."], "stop", checks) is None

@@ -1,6 +1,7 @@
 """Each fault of a translation is found under its name, and what only looks like one passes."""
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def verdict(source: str, translation: str, checks: Validate = CHECKS, finish: st
         ("It weighs 42 kilograms.", "Nó nặng 24 kí.", "numbers lost"),
         ("It cost 1,500 dong in 1999.", "Năm 1999 nó có giá 1.600 đồng.", "numbers lost"),
         ("In 1999 it cost a lot.", "Năm 1999 nó có giá 500.", "numbers lost"),
+        ("It is 1.5 metres long.", "Nó dài 15 mét.", "numbers lost"),
+        ("It is 12.5 metres long.", "Nó dài 1,25 mét.", "numbers lost"),
+        ("It is 10 metres long.", "Nó dài 1.0 mét.", "numbers lost"),
+        ("I bought 3 apples and 3 pears.", "Tôi mua 3 quả táo và mấy quả lê.", "numbers lost"),
+        ("There are 3 million of us.", "Chúng ta có 3 nghìn người.", "numbers lost"),
+        ("There are 25 of us.", "Chúng ta có hai mươi bốn người.", "numbers lost"),
+        ('Fill {"city": "Hue", "age": 3} in.', 'Hãy điền {"city": "Huế", "age": 4}.', "placeholders lost"),
+        ("Is it raining?", "Trời mưa to lắm.", "answered instead of translated"),
+        ("List ten rivers.", "Tôi rất vui được giúp! Sông Hương và sông Hồng.", "answered instead of translated"),
         (CODE, "Viết một vòng lặp:\n```python\ncho tên trong các_tên:\n    in(tên)\n```", "code lost"),
         ("Call `len(x)` twice, please.", "Hãy gọi `độ_dài(x)` hai lần nhé.", "code lost"),
         ("Buy:\n- milk\n- bread\n- eggs", "Mua:\n- sữa\n- bánh mì và trứng", "list items lost"),
@@ -85,6 +95,39 @@ def test_each_fault_has_its_name(source: str, translation: str, name: str) -> No
         ("Yes, of course. It is here.", "Vâng, tất nhiên rồi. Nó ở đây."),
         ("The sum of α and β is γ.", "Tổng của α và β là γ."),
         ("1. Wash it.\n2. Dry it.", "1. Rửa sạch.\n2. Lau khô."),
+        ("There are 1,500,000 people in 2 cities.", "Có 1,5 triệu người ở 2 thành phố."),
+        ("Only 2,000,000 people live there.", "Chỉ có 2 triệu người sống ở đó."),
+        ("Almost 3 million people live there.", "Gần 3.000.000 người sống ở đó."),
+        ("Some 100 thousand won, or 100k.", "Chừng 100.000 won, tức 100.000."),
+        ("It costs $2.50, and before it was $5.00.", "Nó có giá 2,5 đô la, còn trước kia là 5 đô la."),
+        ("She was born on 07/04/1976.", "Cô ấy sinh ngày 4/7/1976."),
+        ("She was born on 07/04/1976.", "Cô ấy sinh ngày 7/4/1976."),
+        ("She was born on 07/04/1976.", "Cô ấy sinh ngày 7 tháng tư năm 1976."),
+        ("We met on Dec 25 that year.", "Chúng tôi gặp nhau ngày 25/12 năm ấy."),
+        ("We met on Sept. 11 that year.", "Chúng tôi gặp nhau ngày 11 tháng 9 năm ấy."),
+        ("It is a child of the 21st century.", "Nó là đứa con của thế kỷ XXI."),
+        ("They fought in World War II.", "Họ chiến đấu trong Thế chiến thứ 2."),
+        ("It took 21 days, 15 hours and 11 minutes.", "Mất hai mươi mốt ngày, mười lăm giờ và mười một phút."),
+        ("He is 44, she is 20, and I am 99.", "Anh 44, cô ấy hai mươi, còn tôi chín mươi chín."),
+        ("We start at 10:00 in room 7.", "Chúng ta bắt đầu lúc 10 giờ ở phòng 7."),
+        ("He was here in '35, and in ' 71.", "Ông đã ở đây năm 1935, rồi năm 1971."),
+        ("In the 1980s we were 5.", "Vào thập niên 80 chúng tôi lên 5."),
+        ("The change is 200 - 150 = 50 thousand dong.", "Tiền thừa là 200 - 150 = 50 nghìn đồng."),
+        ("I am very happy today.", "Tôi rất vui hôm nay."),
+        ("There are several ways to do this:", "Sau đây là một số cách để làm việc này:"),
+        ("You can use the following code:", "Sau đây là mã bạn có thể dùng:"),
+        ("Can you help me?", "Hãy giúp tôi."),
+        ("Is it raining?", "Trời có mưa không"),
+        ("| Name | Age |\n|------|:---:|\n| An | 9 |", "| Tên | Tuổi |\n|---|---|\n| An | 9 |"),
+        ('Fill {"city": "river", "age": 3} in.', 'Hãy điền {"city": "dòng sông", "age": 3}.'),
+        ("It costs $5 and x_1 = $6 today.", "Hôm nay nó có giá 5 đô la và x_1 = 6 đô la."),
+        ("Thank you.", "Cảm ơn bạn"),
+        ("The weather is fine today.", "Hôm nay trời đẹp. 😀"),
+        ("He said that it was fine today.", "Anh ấy nói hôm nay trời đẹp.»"),
+        ("The train leaves on time at 5 p.m.", "Tàu chạy đúng giờ, lúc 17 giờ"),
+        ("I read The Lord of the Rings twice.", "Tôi đã đọc The Lord of the Rings hai lần."),
+        ("I read “The Lord of the Rings” twice.", "Tôi đã đọc “The Lord of the Rings” hai lần."),
+        ("Vitamin C.", "vitamin C."),
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_fault_passes(source: str, translation: str) -> None:
@@ -175,3 +218,24 @@ def test_a_lexicons_bound_refuses_about_the_share_that_it_is_told() -> None:
     scores = lexicon([source for source, _ in pairs], [text for _, text in pairs])
     bound = lexicon.bound(0.1)
     assert sum(score < bound for score in scores) <= 0.2 * len(PAIRS) and lexicon.bound(0.0) <= bound
+
+
+@pytest.mark.parametrize("number", range(100))
+def test_the_numbers_up_to_99_are_known_by_their_words(number: int) -> None:
+    words = {4: "bốn", 15: "mười lăm", 20: "hai mươi", 21: "hai mươi mốt", 55: "năm mươi lăm", 74: "bảy mươi tư"}
+    said = words.get(number) or next(name for name, digits in sentences.NAMES.items() if digits == str(number))
+    assert sentences.lost(f"It is {number}.", f"Đó là {said} cái.") == []
+    assert sentences.lost(f"It is {number + 1}.", f"Đó là {said} cái.") == [str(number + 1)]
+
+
+def test_a_number_of_any_length_is_read() -> None:
+    long = "9" * 5000
+    assert sentences.lost(f"It is {long}.", f"Đó là {long}.") == [] and sentences.new("It is 1.", long) == [long]
+    assert verdict(f"It is {long}.", f"Đó là {long[1:]}.") == "numbers lost"
+
+
+def test_texts_of_any_length_are_judged_in_time() -> None:
+    started = time.monotonic()
+    assert sentences.unpaired("It rains now. " * 2000, "Trời mưa. " * 1000, 1.5, 4.0) == 0
+    assert sentences.lost("1,5 " * 5000, "2 " * 5000) == ["1,5"] * 5000
+    assert time.monotonic() - started < 3

@@ -9,31 +9,50 @@ from collections import Counter
 
 from stages.lib.vietnamese import VIETNAMESE_LETTER, syllables
 
-# in the first person, since an answer may well say what a language model is
+# in the first person, since an answer may well say what a language model is, and with something that it can't do,
+# since an assistant may well say what it is
 REFUSAL = re.compile(
     r"(?i:\b(?:tôi|mình|em) (?:chỉ )?là một|^(?:vì )?là một|\bvới tư cách là một) "
     r"(?:(?i:mô hình ngôn ngữ|trí tuệ nhân tạo|chatbot|trợ lý ảo|chương trình máy tính)|AI\b)"
     r"|(?i:as an ai language model)",
     re.MULTILINE,
 )
+UNABLE = re.compile(
+    r"\b(?:không thể(?! thiếu)|chưa thể|nên không|không có (?:khả năng|quyền|cảm xúc|ý kiến)|không được phép"
+    r"|(?:tôi|mình|em) không|can(?:no|')t|unable|do(?:n't| not))(?!\w)",
+    re.IGNORECASE,
+)
 MARKED = VIETNAMESE_LETTER.pattern
 # words of a Vietnamese name for something, one of them with a mark
 WORDS = rf"(?=[^:<>=\n]{{0,40}}{MARKED})[^\W\d_][\w -]{{0,40}}+"
-TRANSLATED = re.compile(
+# HTML's elements, put into words
+TAG = r"(?:nút|thân|đầu|kiểu|nhãn|biểu mẫu|hình ảnh|đoạn văn|tập lệnh|bảng|phần thân)"
+SIGNS = (
     # a style sheet: Màu nền: #8C7573; kích thước phông chữ: 20px;
-    rf"^[ \t]*{WORDS}\s*:\s*(?:#[0-9a-f]{{6}}\b;?|-?[\d.]+(?:px|em|rem|%);)[ \t]*$"
-    # markup: </nút>, <nút loại = "nút">
-    rf"|</\s*{WORDS}\s*>|<{WORDS}\s*=\s*[\"“'][^<>\n]{{0,200}}>"
+    rf"^[ \t]*{WORDS}\s*:\s*(?:#[0-9a-f]{{6}}\b;?|-?[\d.]+(?:px|em|rem|%);)[ \t]*$",
+    # markup: </nút>, <nút loại = "nút">; an XML name holds no blank, and its author may choose any other
+    rf"</\s*(?:{TAG}|(?=[^<>\n]*\w[ ]+\w){WORDS})\s*>",
+    rf"<(?:{TAG}\b[^<>=\n]{{0,40}}\s*=|{WORDS}\s=)\s*[\"“'][^<>\n]{{0,200}}>",
     # a query: Chọn * từ khách hàng trong đó id = 2
-    r"|^[ \t]*chọn\s+(?:\*|[\w., ]{1,60})\s+từ\s+[^\n]{1,60}?"
-    r"(?:\b(?:trong đó|ở đâu|nơi|nhóm theo)\b[^\n]{1,60}[=<>]|;[ \t]*$)"
+    r"^[ \t]*chọn\s+(?:\*|[\w., ]{1,60})\s+từ\s+[^\n]{1,60}?"
+    r"(?:\b(?:trong đó|ở đâu|nơi|nhóm theo)\b[^\n]{1,60}[=<>]|;[ \t]*$)",
     # a program: nhập React từ 'react'; trả về x; nếu (x > 0) {; cho i trong phạm vi (5):; in ("a")
-    r"|^[ \t]*(?:nhập|từ)\s+[\w.{}, ]+\s+(?:nhập|từ)\s+['\"\w.]+;?[ \t]*$|^[ \t]*nhập\s+\w+(?:\.\w+)+;"
-    r"|(?:^|[{;])[ \t]*(?:trả về|trở lại|trả lại)\s*(?:\([^\n]*\)\s*;|[\w.\[\]()]+(?:\s*[+*/-]\s*[\w.\[\]()]+)*;)"
-    r"|^[ \t]*\}?\s*(?:nếu|khác nếu|trong khi|cho)\s*\([^\n]*[<>=][^\n]*\)\s*(?:\{|:)?[ \t]*$"
-    r"|\bcho\s+\w+\s+trong\s+(?:phạm vi\s*\(|\w+\s*[\]:]\s*$)|^[ \t]*in\s*\(\s*[\"“'f\w]"
-    r"|\bhàm\s+\w+\s*\([^)\n]*\)\s*\{|\b(?:công khai|riêng tư)\s+(?:lớp|tĩnh|vô hiệu|void|int|string|boolean|chuỗi)\b"
-    r"|^[ \t]*lớp\s+\w+\s*(?:\([^)\n]*\))?\s*[{:][ \t]*$|\bbảng điều khiển\.\s?log",
+    r"^[ \t]*(?:nhập|từ)\s+[\w.{}, ]+\s+(?:nhập|từ)\s+['\"\w.]+;?[ \t]*$|^[ \t]*nhập\s+\w+(?:\.\w+)+;",
+    r"(?:^|[{;])[ \t]*(?:trả về|trở lại|trả lại)\s*(?:\([^\n]*\)\s*;|[\w.\[\]()]+(?:\s*[+*/-]\s*[\w.\[\]()]+)*;)",
+    r"^[ \t]*\}?\s*(?:nếu|khác nếu|trong khi|cho)\s*\([^\n]*[<>=][^\n]*\)\s*(?:\{|:)?[ \t]*$",
+    r"\bcho\s+\w+\s+trong\s+(?:phạm vi\s*\([^;\n]*\)\s*:|\w+\s*[\]:]\s*$)",
+    r"^[ \t]*in\s*\(\s*[\"“'f\w]",
+    r"\bhàm\s+\w+\s*\([^)\n]*\)\s*\{",
+    r"\b(?:công khai|riêng tư)\s+(?:lớp|tĩnh|vô hiệu|void|int|string|boolean|chuỗi)\b",
+    r"^[ \t]*lớp\s+[^\W\d]\w+\s*(?:\([^)\n]*\))?\s*[{:][ \t]*$",
+    r"\bbảng điều khiển\.\s?log",
+)
+TRANSLATED = tuple(re.compile(sign, re.IGNORECASE | re.MULTILINE) for sign in SIGNS)
+# what else there is in code, and no sentence has
+CODE_LINE = re.compile(
+    r"[;{][ \t]*$|^[ \t]+[^\s\d*•+-][^\n]*[=(){}]"  # a line that ends so, or that is set in and is no item of a list
+    r"|\w\w\.\w\w+ ?\(|^[ \t]*\w+ ?\(\s*[\"'][^\n]*\)[ \t]*$|\w\s*=\s*'[^'\n]+'"  # a call, a value
+    r"|</?(?:tr|td|th|div|li|ul|input|h[1-6])\b",
     re.IGNORECASE | re.MULTILINE,
 )
 HINT = re.compile(r"[;{}()=<#]|</")  # signs without which there is no code
@@ -46,24 +65,31 @@ OPEN_END = re.compile(
     r"^\s*(?:[-*•+#>]|\w{1,4}[.)])\s|#\w|https?://|www\."
     r"|[\"”'’]\s*[-–—]|[-–—]\s*[^\W\d_][\w. ]{2,40}$|(?:^|\s)[A-ZĐ]\w*\s+[A-ZĐ]\w*\s*$"
 )
+SENTENCE = re.compile(r"[^.!?\n]+")
 FENCE = re.compile(r"^\s*```", re.MULTILINE)
 
 
 def refusal(answer: str) -> str:
-    """Words in which a model speaks of itself instead of answering."""
+    """Words in which a model speaks of itself instead of answering: what it is, and in that sentence what it can't."""
     plain = answer.lower()
     if "là một" not in plain and "language model" not in plain:
         return ""
-    found = REFUSAL.search(answer)
-    return found[0] if found else ""
+    for sentence in SENTENCE.findall(answer):
+        found = REFUSAL.search(sentence.strip())
+        if found and UNABLE.search(sentence):
+            return found[0]
+    return ""
 
 
 def translated_code(text: str) -> str:
-    """A keyword, tag or property of a program that was taken for prose and put into Vietnamese."""
+    """A keyword, tag or property of a program that was taken for prose and put into Vietnamese.
+
+    One of them may be a sentence, so that two kinds are wanted, or one among lines that look like code.
+    """
     if not HINT.search(text):
         return ""
-    found = TRANSLATED.search(text)
-    return found[0].strip() if found else ""
+    found = [match for sign in TRANSLATED if (match := sign.search(text))]
+    return found[0][0].strip() if len(found) > 1 or (found and CODE_LINE.search(text)) else ""
 
 
 def truncated(answer: str, prose: int) -> str:

@@ -61,7 +61,7 @@ class Families(NamedTuple):
 
 def threads() -> int:
     """How many processors there are to use; no result depends on it."""
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find(

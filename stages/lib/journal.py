@@ -4,12 +4,13 @@ A journal is a file of JSON lines, one answer each, only ever appended to. It li
 outputs, because DVC deletes outputs before a run, and under the main checkout even when DVC runs an
 experiment in a copy. One process at a time holds it. Journals of several machines merge by
 concatenation. Not covered: asking the teacher (``stages/lib/teacher.py``), finding an answer among a
-million (``stages.lib.journal_index.py``).
+million (``stages/lib/journal_index.py``).
 """
 
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ class Journal:
         self.answers = Answers()
         self._log: IO[bytes] | None = None
         self._file, self._end = -1, 0
+        self._begin = 0  # where in the file that is held this process began to write
         for path in shipped:
             if path.exists():
                 self.answers.index(self.answers.open(path))
@@ -41,18 +43,14 @@ class Journal:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the journal alone; another process waits here, then finds the answers that this one bought."""
-        self.own.parent.mkdir(parents=True, exist_ok=True)
-        with self.own.open("ab") as log:
-            fcntl.flock(log, fcntl.LOCK_EX)
-            if torn(self.own):
-                log.write(b"\n")
-                log.flush()
+        self._log = hold(self.own)
+        self._begin = end(self._log)
+        try:
             self._catch_up()
-            self._log = log
-            try:
-                yield
-            finally:
-                self._log = None
+            yield
+        finally:
+            log, self._log = self._log, None
+            log.close()
 
     def add(self, entry: Entry) -> None:
         """Write an answer down, to the disk, before anybody uses it."""
@@ -62,8 +60,24 @@ class Journal:
         self._log.write(data)
         self._log.flush()
         os.fsync(self._log.fileno())
-        self.answers.add(entry, self._file, self._end, len(data))
-        self._end += len(data)
+        if same(self._log, self.own):
+            self._end = end(self._log)
+            self.answers.add(entry, self._file, self._end - len(data), len(data))
+        while not same(self._log, self.own):
+            self._log = self._moved(self._log)
+            self._catch_up()
+
+    def _moved(self, old: IO[bytes]) -> IO[bytes]:
+        """The file that has the name by now, held, with all that was bought since the other one was held."""
+        new = hold(self.own)
+        with old:
+            begin = end(new)
+            old.seek(self._begin)
+            shutil.copyfileobj(old, new)
+            new.flush()
+            os.fsync(new.fileno())
+            self._begin = begin
+        return new
 
     def _catch_up(self) -> None:
         """Note what was appended since the last look, or all of it if the file is another one by now."""
@@ -79,15 +93,45 @@ class Journal:
         self._end = self.answers.index(self._file, self._end)
 
 
+def hold(path: Path) -> IO[bytes]:
+    """The file of that name, open at its end and locked: not one that was replaced while this process waited."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = path.open("a+b")
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX)
+            if torn(log):
+                log.write(b"\n")
+                log.flush()
+            if same(log, path):
+                return log
+        except BaseException:
+            log.close()
+            raise
+        log.close()
+
+
+def same(log: IO[bytes], path: Path) -> bool:
+    """Whether a path still leads to the open file, and not to another one or nowhere."""
+    try:
+        return os.path.samestat(os.fstat(log.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def end(log: IO[bytes]) -> int:
+    """How long an open file is, whoever wrote to it."""
+    return os.fstat(log.fileno()).st_size
+
+
 def line(entry: Entry) -> str:
     """An entry as it stands in a journal."""
     return json.dumps(entry, ensure_ascii=False) + "\n"
 
 
-def torn(path: Path) -> bool:
+def torn(log: IO[bytes]) -> bool:
     """Whether the file ends within a line, as after a power cut."""
-    with path.open("rb") as log:
-        return bool(log.seek(0, os.SEEK_END)) and log.seek(-1, os.SEEK_END) >= 0 and log.read(1) != b"\n"
+    return end(log) > 0 and os.pread(log.fileno(), 1, end(log) - 1) != b"\n"
 
 
 def entries(path: Path) -> Iterator[Entry]:

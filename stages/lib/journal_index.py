@@ -25,6 +25,7 @@ BLOCK = 1 << 24  # bytes that are looked through at a time
 MERGE = 1 << 16  # new answers until their places join the sorted ones
 RECENT = 1 << 12  # answers that were found to be there, and stay in memory until they are fetched
 HEAD, AFTER = b'{"key": "', b'", "model": "'  # around the key in a line that this project wrote
+TEXTS = ("key", "model", "answer", "finish_reason")  # of an entry, which the stages rely on
 DECODE: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 MASK = (1 << 64) - 1
 DIGITS = np.full(256, 16, np.uint8)
@@ -62,7 +63,7 @@ class Answers(Mapping[str, Entry]):
 
     @property
     def damaged(self) -> list[str]:
-        """The lines that are no JSON, by file and number, as far as they were met."""
+        """The lines that are damaged, by file and number, as far as they were met."""
         return list(self._damaged)
 
     def open(self, path: Path) -> int:
@@ -193,13 +194,15 @@ def columns(places: NDArray[Any]) -> list[memoryview]:
 
 
 def parse(text: bytes) -> Entry | None:
-    """The entry in a line, or None when the line is no JSON: a crash tore it."""
+    """The entry in a line, or None when it is damaged: no JSON, as after a crash, or with something else for a text."""
     shown = text.strip().decode("utf-8", "replace")
     try:
         entry, end = DECODE(shown, 0)
-    except (StopIteration, json.JSONDecodeError):
+    except (StopIteration, ValueError, RecursionError):  # also numbers and depths that Python doesn't read
         return None
     if end != len(shown):
+        return None
+    if isinstance(entry, dict) and not all(isinstance(entry.get(name, ""), str) for name in TEXTS):
         return None
     if not isinstance(entry, dict) or not Entry.__required_keys__ <= entry.keys():
         raise Refusal(f"not a journal entry; it needs {sorted(Entry.__required_keys__)}")

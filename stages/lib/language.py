@@ -147,6 +147,11 @@ def kinds() -> dict[str, str]:
 
 def classify(text: str, max_english: float) -> str:
     """The language of a text; ``mixed`` when more than ``max_english`` of a Vietnamese text's words are English."""
+    return label(text, max_english, quotes=True)
+
+
+def label(text: str, max_english: float, quotes: bool) -> str:
+    """As :func:`classify`; with ``quotes``, a text that seems mixed is read again without what it quotes, once."""
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
     prose = FENCED.sub(" ", text)
@@ -166,8 +171,10 @@ def classify(text: str, max_english: float) -> str:
     if vietnamese >= max(1, count / 7):
         english = english_words(words, row)
         if english >= 3 and english > max_english * count:
+            if not quotes:
+                return "mixed"
             plain = QUOTED.sub(lambda match: match[0] if marks(match[0]) else " ", prose)
-            return "mixed" if plain == prose else classify(plain, max_english)  # what is quoted is only mentioned
+            return "mixed" if plain == prose else label(plain, max_english, quotes=False)  # quoted is only mentioned
         others = small(words, row)
         return "other" if others > 2 * vietnamese and not english and not lists(prose, row) else "vi"
     lost = sum(kind == "d" and not word.isupper() for word, kind in zip(words, row, strict=True))

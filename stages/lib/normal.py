@@ -2,17 +2,19 @@
 
 Broken encodings (``encodings.py``), control and invisible characters, HTML entities, composition (NFC), look-alike
 letters inside Vietnamese words, tone placement and white space are put right, and each change is counted by name.
-Code, LaTeX and web addresses are left as they are. Normalising twice changes nothing more. Not covered: spelling,
-and letters of another alphabet that make up a whole word.
+Code, LaTeX and web addresses are left as they are (a text that is all code loses control characters and is
+composed). Normalising twice changes nothing more. Not covered: spelling, and letters of another alphabet that make
+up a whole word.
 """
 
 import html
+import html.entities
 import re
 import unicodedata
 from collections import Counter
 
 from stages.lib.encodings import repair, repair_viqr
-from stages.lib.language import kinds
+from stages.lib.language import is_code, kinds
 from stages.lib.vietnamese import count_placed
 
 PROTECTED = re.compile(
@@ -22,13 +24,16 @@ PROTECTED = re.compile(
     r"|\\begin\{(\w+\*?)\}.{0,2000}?\\end\{\1\}",
     re.DOTALL,
 )
-# invisible: C0 and C1, soft hyphen, zero width (a joiner holds emoji together), directions, byte order mark
+# invisible: C0 and C1, soft hyphen, zero width (a joiner holds emoji together, a non-joiner is spelling in
+# Persian and in India's scripts), directions, byte order mark
 CONTROL = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
-    "\ufeff\ufff9-\ufffb]"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
+    "\ufeff\ufff9-\ufffb]|(?<![\u0590-\u1cff])\u200c|\u200c(?![\u0590-\u1cff])"
 )
 BLANK = "[ \t\xa0\u2000-\u200a\u202f\u205f\u3000]"
 AMPERSAND = re.compile("&(?:amp;)+")
+ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|([a-zA-Z]\w{1,31}));", re.ASCII)
+CODE_SIGN = re.compile(r"[;{}()\[\]=<>$]")  # without which a line such as "tên: An" may be a form
 RARE_BLANK = re.compile("[\t\r\x85\xa0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 LINE_END = "\n\r\u2028\u2029\x85"
 LOOSE = re.compile(rf"\r\n?|[\u2028\u2029\x85]|{BLANK}++|\n{{3,}}+")
@@ -41,6 +46,7 @@ ODD = re.compile(f"[{''.join(map(chr, ALIKE))}]")
 ODD_WORD = re.compile(r"[^\W\d_]+")
 STYLED_LETTER = re.compile("[\U0001d400-\U0001d7ff\uff21-\uff5a]")
 STYLED = re.compile("(?:[\U0001d400-\U0001d7ff][\u0300-\u0323]*){2,}|[\uff21-\uff3a\uff41-\uff5a]{2,}")
+FORMULA_SIGN = re.compile("[-=+−×·*/^<>≤≥∑∫√]")
 ROUNDS = 8  # after which nothing has ever been left to change; a bound, so that no text can go round for ever
 
 
@@ -57,6 +63,8 @@ def normalise(text: str, tone: str) -> tuple[str, Counter[str]]:
 
 def once(text: str, tone: str, changes: Counter[str]) -> str:
     """One round over what is not code, LaTeX or a web address."""
+    if is_program(text):
+        return compose(control(text, changes), changes).strip("\n")
     if "`" in text:  # a grave tone of VIQR, or code
         text, found = repair_viqr(text)
         changes.update(found)
@@ -69,20 +77,36 @@ def once(text: str, tone: str, changes: Counter[str]) -> str:
     return "".join(parts).strip()
 
 
+def is_program(text: str) -> bool:
+    """Whether the whole of a text, but for what it fences, is code."""
+    return CODE_SIGN.search(text) is not None and is_code(text)
+
+
+def control(text: str, changes: Counter[str]) -> str:
+    """A text without control and invisible characters."""
+    if CONTROL.search(text):
+        text, count = CONTROL.subn("", text)
+        changes["control characters"] += count
+    return text
+
+
+def compose(text: str, changes: Counter[str]) -> str:
+    """A text in NFC."""
+    new = unicodedata.normalize("NFC", text)
+    if new != text:
+        changes["composition"] += max(1, len(text) - len(new))
+    return new
+
+
 def normalise_prose(text: str, tone: str, changes: Counter[str]) -> str:
     """Each step in turn: an encoding first, since its letters may be control characters."""
     text, found = repair(text)
     changes.update(found)
-    if CONTROL.search(text):
-        text, count = CONTROL.subn("", text)
-        changes["control characters"] += count
+    text = control(text, changes)
     if "&" in text:
         text = unescape(text, changes)
     if not text.isascii():
-        if not unicodedata.is_normalized("NFC", text):
-            new = unicodedata.normalize("NFC", text)
-            changes["composition"] += max(1, len(text) - len(new))
-            text = new
+        text = compose(text, changes)
         text = look_alikes(text, changes)
         text, count = count_placed(text, tone)
         if count:
@@ -91,18 +115,25 @@ def normalise_prose(text: str, tone: str, changes: Counter[str]) -> str:
 
 
 def unescape(text: str, changes: Counter[str]) -> str:
-    """HTML entities as characters, however often they were escaped."""
-    while (plain := CONTROL.sub("", html.unescape(AMPERSAND.sub("&", text)))) != text:
+    """HTML entities as characters, however often they were escaped; only whole ones: ``?a=1&lt=2`` has none."""
+    while (plain := CONTROL.sub("", ENTITY.sub(character, AMPERSAND.sub("&", text)))) != text:
         changes["entities"] += max(1, text.count("&") - plain.count("&"))
         text = plain
     return text
 
 
+def character(match: re.Match[str]) -> str:
+    """What an entity stands for, or itself where no name is known."""
+    name = match[1]
+    return html.unescape(match[0]) if name is None or f"{name};" in html.entities.html5 else match[0]
+
+
 def look_alikes(text: str, changes: Counter[str]) -> str:
     """Letters of other alphabets as the Latin ones they look like, where they stand in a Vietnamese word."""
     if STYLED_LETTER.search(text):
-        text, count = STYLED.subn(lambda match: unicodedata.normalize("NFKC", match[0]), text)
-        changes["look-alike letters"] += count
+        lines = [line if is_formula(line) else STYLED.sub(upright, line) for line in text.split("\n")]
+        changes["look-alike letters"] += sum(map(str.__ne__, lines, text.split("\n")))
+        text = "\n".join(lines)
     if not ODD.search(text):
         return text
 
@@ -116,6 +147,16 @@ def look_alikes(text: str, changes: Counter[str]) -> str:
         return new
 
     return ODD_WORD.sub(plain, text)
+
+
+def upright(match: re.Match[str]) -> str:
+    """Styled letters as plain ones."""
+    return unicodedata.normalize("NFKC", match[0])
+
+
+def is_formula(line: str) -> bool:
+    """Whether the styled letters of a line are mathematics: signs of a formula, and no run of letters like a word's."""
+    return bool(FORMULA_SIGN.search(line)) and all(len(match[0]) <= 3 for match in STYLED.finditer(line))
 
 
 def squeeze(text: str, changes: Counter[str]) -> str:

@@ -123,6 +123,7 @@ class Validate(Section):
 class Translate(Section):
     """Translation: how its answers are judged."""
 
+    max_refused: Share
     checks: Validate
 
 
@@ -160,7 +161,7 @@ class Dedup(Section):
     shingle: PositiveInt
     permutations: PositiveInt
     bands: PositiveInt
-    threshold: Share
+    threshold: Annotated[float, Field(gt=0, le=1)]
 
     @field_validator("bands")
     @classmethod

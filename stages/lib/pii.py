@@ -1,9 +1,10 @@
 """Personal data in Vietnamese texts, found by rule.
 
 Each rule wants a shape, and where the shape alone is too common, a cue word before it, a unit of none after it, or
-a check digit, so that years, prices, quantities, hotlines, ISBNs and versions stay. Code and web addresses are not
-looked into. A citizen's number is not held to the provinces' prefixes, whose list lapsed in July 2024. Not
-covered: names, passports, numbers spelt in words, and addresses without a number.
+a check digit, so that years, prices, quantities, hotlines, ISBNs and versions stay, and so do the e-mail addresses
+of manuals (user@example.com). Code and web addresses are not looked into. A citizen's number is not held to the
+provinces' prefixes, whose list lapsed in July 2024. Not covered: names, passports, numbers spelt in words, and
+addresses without a number.
 """
 
 import re
@@ -16,7 +17,7 @@ PROTECTED = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`|https?://\S+", re.DOTALL)
 # a number ends here: it goes on in no way, and counts neither money nor people nor things
 END = (
     r"(?![ .,-]?\d|\w|[ ]?%"
-    r"|[ ]?(?:đồng|đ|vnđ|vnd|usd|euro|triệu|tỷ|tỉ|nghìn|ngàn|người|lượt|lần|cái|chiếc|km|m|kg|g|ha)\b)"
+    r"|[ ]?(?:đồng|đ|vnđ|vnd|usd|euro|triệu|tỷ|tỉ|nghìn|ngàn|người|lượt|lần|cái|chiếc|km|m|kg|g|ha|bits?|bytes?)\b)"
 )
 START = r"(?<![\w,])(?<!\d\.)(?<!\d[ /-])"
 LETTERS = "".join(
@@ -24,7 +25,7 @@ LETTERS = "".join(
     for vowel, tone in product("AĂÂEÊIOÔƠUƯY", ("", "\u0300", "\u0309", "\u0303", "\u0301", "\u0323"))
 )
 UPPER = f"[A-ZĐ{LETTERS}]"
-WORD = rf"{UPPER}\w{{0,9}}+"  # that begins with a capital
+WORD = rf"{UPPER}\w{{0,30}}+(?!\w)"  # that begins with a capital
 # all runs are bounded and give nothing back, so that no text takes long
 CAPITALS = rf"{WORD}(?:[ ]{WORD}){{0,5}}+"
 NUMBER = r"\d{1,4}+[A-Z]?(?:/\d{1,4}+[A-Z]?){0,4}+(?![\w.]{0,9}\d)(?!\w)"  # of a house
@@ -41,12 +42,14 @@ LIVES = (
 )
 
 ADDRESS = re.compile(
-    # số nhà 7, phố Hàng Bạc
-    rf"(?<!\w)(?i:số nhà|nhà số)[ ]{NUMBER}(?:,?[ ]{CAPITALS})?{PARTS}"
+    # số nhà 7, phố Hàng Bạc; but "nhà số 5 có chó" tells no place
+    rf"(?<!\w)(?i:số nhà)[ ]{NUMBER}(?:,?[ ]{CAPITALS})?{PARTS}"
+    rf"|(?<!\w)(?i:nhà số)[ ]{NUMBER}(?:,?[ ]{CAPITALS}|[ ]?,?[ ]{PART}){PARTS}"
     # số 12 ngõ 45 đường Láng
     rf"|(?<!\w)(?i:số)[ ]{NUMBER},?[ ]{STREET}[ ]{NAME}(?:[ ]{CAPITALS})?{PARTS}"
-    # 56 đường Lê Lợi, phường 2
-    rf"|(?<![\w.,/])(?:(?i:số)[ ])?{NUMBER}[ ](?:{STREET}[ ])?{NAME}[ ]?,?[ ]{PART}{PARTS}"
+    # 56 đường Lê Lợi, phường 2; but neither a date nor a road: năm 1890 Nghệ An, xã Kim Liên
+    rf"|(?<![\w.,/–-])(?<!(?i:năm)[ ])(?<!(?i:ngày)[ ])(?<!(?i:tháng)[ ])(?<!(?i:quốc lộ)[ ])"
+    rf"(?:(?i:số)[ ])?{NUMBER}[ ](?:{STREET}[ ])?{NAME}[ ]?,?[ ]{PART}{PARTS}"
     # hẻm 25 đường Cách Mạng Tháng Tám
     rf"|(?<!\w)(?i:ngõ|ngách|hẻm|kiệt)[ ]{NUMBER},?[ ](?:{STREET}[ ])?{CAPITALS}{PARTS}"
     # trụ sở ở số 1 Đại Cồ Việt
@@ -92,14 +95,36 @@ def branch(match: re.Match[str]) -> bool:
     return taxed(match[0])
 
 
+def somebody(match: re.Match[str]) -> bool:
+    """An e-mail address that is somebody's, and not a manual's."""
+    name, _, place = match[0].lower().partition("@")
+    return place not in ("example.com", "example.org", "example.net") or name not in MANUAL
+
+
+def together(match: re.Match[str]) -> bool:
+    """A telephone number's digits stand together: 0 9 1 2 … is a row of digits."""
+    return len(re.findall(r"\d(?=\d)", match.groupdict().get("v") or match[0])) >= 3
+
+
+def landline(match: re.Match[str]) -> bool:
+    """A landline has eleven digits with the nought, and its digits stand together."""
+    return len(re.sub(r"^(?:00)?84", "0", re.sub(r"\D", "", match[0]))) == 11 and together(match)
+
+
+MANUAL = frozenset(  # names that stand for anybody
+    "a b abc admin alice an ban bob contact email hello hotro info john john.doe jane jane.doe lienhe mail me name"
+    " no-reply noreply someone support ten test test1 ten.ban tenban user user1 user2 username webmaster xyz you"
+    " your.name your_email youremail yourname".split()
+)
 D = r"[ .-]?\d"  # one more digit
+NO_SUM = r"(?!\w|[.,]\d|[ ]?(?i:đồng(?![ ](?:chí|nghiệp))|đ(?!/)|vnđ|vnd)\b)"  # where a telephone number ends
 BANKS = (
-    "vietcombank|vcb|techcombank|tcb|bidv|vietinbank|agribank|mb ?bank|mb|acb|sacombank|tpbank|vpbank|vib|shb|hdbank"
+    "vietcombank|vcb|techcombank|tcb|bidv|vietinbank|agribank|mb ?bank|acb|sacombank|tpbank|vpbank|vib|shb|hdbank"
     "|ocb|msb|seabank|eximbank|momo"
 )
 Rule = tuple[str, re.Pattern[str], Callable[[re.Match[str]], bool]]
 RULES: list[Rule] = [
-    ("email", re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), always),
+    ("email", re.compile(r"(?<![\w.+-])[\w.+-]+@(?:[\w-]+\.)+[^\W\d_]{2,}+(?![\w-]|\.\w|:\S)"), somebody),
     ("số thẻ", re.compile(rf"{START}\d(?:[ -]?\d){{12,18}}(?![ .,-]?\d|\w)"), card),
     (
         "số căn cước",
@@ -122,23 +147,24 @@ RULES: list[Rule] = [
     (
         "số điện thoại",
         re.compile(
-            rf"{START}(?:\+?84|\(\+?84\)|0|\+84[ ]?\(0\))[ .-]?"
-            rf"(?:3[ .-]?[2-9]|5[ .-]?[25689]|7[ .-]?[06-9]|8[ .-]?[1-9]|9{D})(?:{D}){{7}}(?!\w|[.,]\d)"
+            rf"{START}(?:(?:\+|00)?84|\(\+?84\)|0|\+84[ ]?\(0\))[ .-]?"
+            rf"(?:3[ .-]?[2-9]|5[ .-]?[25689]|7[ .-]?[06-9]|8[ .-]?[1-9]|9{D})(?:{D}){{7}}{NO_SUM}"
         ),
-        always,
+        together,
     ),
     (
         "số điện thoại",
-        re.compile(rf"{START}(?:\(0[ ]?2\d{{1,2}}\)|(?:\+84|\(\+84\)|0)[ .-]?2{D}(?:{D})?)"
-            rf"[ .-]?\d(?:{D}){{6,7}}(?!\w|[.,]\d)"),
-        lambda match: len(re.sub(r"\D", "", match[0])) == 11,
+        re.compile(rf"{START}(?:\(0[ ]?2\d{{1,2}}\)|(?:(?:\+|00)84|\(\+84\)|0)[ .-]?2{D}(?:{D})?)"
+            rf"[ .-]?\d(?:{D}){{6,7}}{NO_SUM}"),
+        landline,
     ),
     (
         "số điện thoại",
         after(
-            "sđt|sdt|đt|số điện thoại|điện thoại|tel|phone|zalo|fax|di động", r"\+?\(?\d\)?(?:[ .-]?\(?\d\)?){9,11}", 20
+            "sđt|sdt|đt|số điện thoại|điện thoại|tel|phone|zalo|fax|di động",
+            r"(?=\(?(?:\+|0|84))\+?\(?\d\)?(?:[ .-]?\(?\d\)?){9,11}", 20
         ),
-        always,
+        together,
     ),
     (
         "biển số xe",

@@ -8,6 +8,7 @@ Not covered: comments and messages inside code, which stay as they are.
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ SPANS = {
     "code": r"(?P<fence>```|~~~).*?(?:(?P=fence)|\Z)|`[^`\n]+`"
     r"|(?<![\w.])[A-Za-z_][\w.]*\((?:[^()\n]*[,=\d\"'][^()\n]*)?\)",
     "token": r"⟦[^⟦⟧\n]*⟧",
-    "latex": r"\$\$.+?\$\$|\\\[.+?\\\]|\\\(.+?\\\)|\\begin\{(?P<env>[a-z*]+)\}.*?\\end\{(?P=env)\}"
-    r"|\$(?=[^\s$])[^$\n]*[\\^_={][^$\n]*\$",
+    "latex": r"\$\$.{1,3000}?\$\$|\\\[.{1,3000}?\\\]|\\\(.{1,3000}?\\\)"
+    r"|\\begin\{(?P<env>[a-z*]+)\}.{0,3000}?\\end\{(?P=env)\}|\$(?=[^\s$])[^$\n]*[\\^_={][^$\n]*(?<!\s)\$(?!\d)",
     "url": r"(?:https?://|www\.)[^\s<>\"'`|]*[^\s<>\"'`|.,;:!?)\]}*_]",
     "e-mail": r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
     "role": rf"^[ \t]*(?:#{{1,6}} ?)?(?:{ROLES}):|\[/?(?:INST|SYS)\]|<\|[^|<>\n]*\|>",
@@ -32,6 +33,7 @@ SPANS = {
 }
 FOUND = re.compile("|".join(f"(?P<{name.replace('-', '_')}>{rule})" for name, rule in SPANS.items()), re.S | re.M)
 ROW = re.compile(r"^[ \t]*\|.*\|[ \t]*$", re.M)
+KEY = re.compile(r"\s*:")  # behind a string that is one
 STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 # a line that is code by itself: a statement, a call, a declaration, a bracket, a query
 CODE_LINE = re.compile(
@@ -98,24 +100,38 @@ def code_lines(text: str) -> Iterator[Span]:
         yield Span(start, end, "code")
 
 
-def json_bones(text: str) -> Iterator[Span]:
-    """Objects of JSON but for the sentences in them: values of several words."""
+def objects(text: str) -> Iterator[tuple[int, int]]:
+    """Where objects of JSON begin and end."""
     decoder, place = json.JSONDecoder(), text.find("{")
     while place >= 0:
         end = place + 1
         if re.match(r'\{\s*"', text[place : place + 50]):
             try:
                 _, end = decoder.raw_decode(text, place)
-            except (json.JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):  # no JSON, or a number or a depth that Python doesn't read
                 pass
             else:
-                begin = place
-                for match in STRING.finditer(text, place, end):
-                    if " " in match[0].strip('" ') and not re.match(r"\s*:", text[match.end() : end]):
-                        yield Span(begin, match.start() + 1, "json")
-                        begin = match.end() - 1
-                yield Span(begin, end, "json")
+                yield place, end
         place = text.find("{", end)
+
+
+def json_bones(text: str) -> Iterator[Span]:
+    """Objects of JSON but for the sentences in them: values of several words."""
+    for begin, end in objects(text):
+        for match in STRING.finditer(text, begin, end):
+            if " " in match[0].strip('" ') and not KEY.match(text, match.end(), end):
+                yield Span(begin, match.start() + 1, "json")
+                begin = match.end() - 1
+        yield Span(begin, end, "json")
+
+
+def skeleton(text: str) -> str:
+    """An object of JSON with empty texts for its values, which may be translated."""
+
+    def bare(match: re.Match[str]) -> str:
+        return match[0].replace(" ", "\\u0020") if KEY.match(text, match.end()) else '""'
+
+    return re.sub(r"\s", "", STRING.sub(bare, text))
 
 
 def table_bones(text: str) -> Iterator[Span]:
@@ -137,7 +153,7 @@ def mask(text: str) -> tuple[str, list[str]]:
 
 def fault(text: str, taken: list[str]) -> Verdict | None:
     """What happened to the tokens on their way: one is lost, comes twice, or was never given out."""
-    seen = Counter(int(match[1]) for match in TOKEN.finditer(text))
+    seen = Counter(numbered(match[1]) for match in TOKEN.finditer(text))
     for number, original in enumerate(taken, 1):
         if seen[number] != 1:
             return "token lost" if not seen[number] else "token doubled", f"⟦{number}⟧ = {original[:80]}"
@@ -145,11 +161,16 @@ def fault(text: str, taken: list[str]) -> Verdict | None:
     return ("token invented", f"⟦{unknown[0]}⟧") if unknown else None
 
 
+def numbered(digits: str) -> int:
+    """A token's number; none was given out that is too long for Python to read."""
+    return int(digits) if len(digits) < 10 else sys.maxsize
+
+
 def restore(text: str, taken: list[str]) -> str:
     """The text with what its tokens stand for; ``fault`` tells beforehand whether all of them are there."""
 
     def original(match: re.Match[str]) -> str:
-        number = int(match[1])
+        number = numbered(match[1])
         return taken[number - 1] if 1 <= number <= len(taken) else match[0]
 
     return TOKEN.sub(original, text)

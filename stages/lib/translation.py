@@ -4,6 +4,7 @@ Not covered: what may be wrong with one text (``stages/lib/validators.py``).
 """
 
 import json
+from collections.abc import Sequence
 
 from stages.lib.params import Validate
 from stages.lib.records import Message, Verdict
@@ -26,7 +27,7 @@ def parse(reply: str) -> list[str] | None:
     text = reply.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
         texts = json.loads(text)["texts"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):  # a number or a depth that Python doesn't read, too
         return None
     if not isinstance(texts, list) or not all(isinstance(part, str) for part in texts):
         return None
@@ -34,20 +35,27 @@ def parse(reply: str) -> list[str] | None:
 
 
 def fault(
-    source: list[str],
+    source: Sequence[str | None],
     texts: list[str] | None,
     finish_reason: str,
     thresholds: Validate,
     similarity: Similarity | None = None,
 ) -> Verdict | None:
-    """(name, detail) of the first check that a translation fails, or None."""
+    """(name, detail) of the first check that a translation fails, or None.
+
+    None in the source is a text whose translation nobody uses; an empty text must come back empty.
+    """
     if texts is None:
         return "malformed", ""
     if len(texts) != len(source):
         return "wrong number of texts", f"{len(texts)} of {len(source)}"
-    pairs = ((old, new) for old, new in zip(source, texts, strict=True) if old.strip())
-    verdicts = (
-        verdict(old, new, finish_reason=finish_reason, thresholds=thresholds, similarity=similarity)
-        for old, new in pairs
-    )
-    return next(filter(None, verdicts), None)
+    for old, new in zip(source, texts, strict=True):
+        if old is None:
+            continue
+        if old.strip():
+            found = verdict(old, new, finish_reason=finish_reason, thresholds=thresholds, similarity=similarity)
+        else:
+            found = ("invented", f"{new.strip()[:80]!r} for an empty text") if new.strip() else None
+        if found:
+            return found
+    return None

@@ -9,12 +9,12 @@ most of them; for that there is ``similarity``, anything that scores how near a 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from stages.lib import protect
 from stages.lib.params import Validate
 from stages.lib.records import Verdict
-from stages.lib.sentences import unpaired
+from stages.lib.sentences import lost, new, unpaired
 from stages.lib.vietnamese import ENGLISH, VIETNAMESE_LETTER, syllables
 
 Similarity = Callable[[list[str], list[str]], list[float]]  # (sources, translations) → one score each, high if near
@@ -22,6 +22,8 @@ Similarity = Callable[[list[str], list[str]], list[float]]  # (sources, translat
 FAILURE_MARKERS = ("|||TRANSLATION_FAILED|||", "TRANSLATION_FAILED")
 # syllables of both languages
 SHARED = frozenset("to in do be an me on so can tin ban hang has he than then tai son hay but".split())
+# words that Vietnamese has, too
+LOANS = frozenset("vitamin virus video internet radio robot protein email website blog online camera album".split())
 FUNCTION_WORDS = (ENGLISH - SHARED) | set("my her his he she i'm it's don't".split())
 ANSWERING = re.compile(
     r"^\W*(chắc chắn rồi|tất nhiên rồi|dĩ nhiên rồi|rất vui được giúp|tôi rất vui|vâng, tôi có thể|với tư cách là"
@@ -34,27 +36,45 @@ OPENING = re.compile(
     r"|i am sorry|i apologi|here|below|this is|these are|the following|translat|unfortunately)",
     re.IGNORECASE,
 )
+REQUEST = re.compile(
+    r"(?:^|[.!?:,\n])\s*(?:please|kindly|(?:can|could|would|will) you|let's|do|don't|add|analy[sz]e|answer|arrange"
+    r"|calculate|categori[sz]e|change|check|choose|classify|come|compare|complete|compose|compute|construct|convert|correct"
+    r"|count|create|define|delete|describe|design|detect|determine|develop|discuss|divide|draft|draw|edit|estimate|evaluate"
+    r"|explain|extract|fill|find|fix|generate|give|group|guess|help|identify|imagine|improve|insert|list|look|make|match"
+    r"|name|order|organi[sz]e|outline|paraphrase|pick|plan|point|predict|prepare|propose|prove|provide|put|rank|rate|read"
+    r"|recommend|rephrase|replace|research|rewrite|say|select|separate|share|show|simplify|solve|sort|specify|state"
+    r"|suggest|summari[sz]e|take|talk|teach|tell|think|translate|turn|use|verify|write)\b",
+    re.IGNORECASE,
+)
+REQUEST_VI = re.compile(
+    r"(?:^|[.!?:\n])\W*(?:hãy|xin (?:hãy|bạn|cho)|vui lòng|làm ơn|giúp|cho tôi|bạn hãy|ta hãy)\b", re.IGNORECASE
+)
+POLITE = re.compile(r"\b(?:can|could|would|will|may|might|shall|why don't|how about)\b", re.IGNORECASE)
+ASKING = re.compile(
+    r"\b(?:không|chưa|à|ư|hả|nhỉ|chứ|sao|gì|nào|đâu|ai|mấy|bao nhiêu|bao giờ|thế nào|ra sao|bao lâu|phải không)"
+    r"[\s.!…\"”]*$",
+    re.IGNORECASE,
+)
 QUESTION = re.compile(r"[?？]")
-END = re.compile(r"[.!?…:;。！？][\"'”’)\]*_» ]*$")
+END = re.compile(r"[.!?…:;。！？][\W_]*$")  # closing quotes and emoji may follow
+ABBREVIATED = re.compile(r"\b[ap]\.m\.\W*$", re.IGNORECASE)
 CLOSED = re.compile(r"[\"'”’)\]»]$")
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 SPELLED = re.compile(
     r"\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
     r"|eighty|ninety|hundreds?|thousands?|millions?|billions?|trillions?|dozens?|first|second|third|half|once|twice|both"
     r"|couple|pair|quarter|double|decades?|centur(?:y|ies)|(?:jan|febr)uary|march|april|may|june|july|august"
-    r"|(?:septem|octo|novem|decem)ber|(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b|\d(?:st|nd|rd|th|s|k|m)\b|'\s?\d\d|[ap]\.?m\b",
+    r"|(?:septem|octo|novem|decem)ber|(?-i:Jan|Feb|Mar|Apr|May|Jun|June|Jul|July|Aug|August|Sept?|Oct|Nov|Dec|Mon|Tue|Wed|Thu"
+    r"|Fri|Sat|Sun)|(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b|\d(?:st|nd|rd|th|s|k|m)\b|'\s?\d\d|[ap]\.?m\b",
     re.IGNORECASE,
 )
 ITEM = re.compile(r"^[ \t]*(?:[-*+•–]|\d{1,3}[.)]|[a-zA-Z][.)])[ \t]+\S", re.MULTILINE)
 QUOTED = re.compile(r"\"[^\"\n]+\"|“[^”\n]+”|‘[^’\n]+’|'[^'\n]+'(?!\w)|«[^»\n]+»")
+TITLE = re.compile(r"\b[A-Z][\w'’]+(?: (?:of|the|and|in|a|an|to|for|on|at|with|from|[A-Z][\w'’]+))* [A-Z][\w'’]+")
 COMMENT = re.compile(r"(?:#|//|--).*$|/\*.*?\*/|\"\"\".*?\"\"\"|\"[^\"\n]*\"|'[^'\n]*'", re.MULTILINE | re.DOTALL)
+WIDTH = re.compile(r"[ \t]*:?-{3,}:?[ \t]*")  # of a column in the line below a table's head
 CODE_TOKEN = re.compile(r"[A-Za-z_]\w*|[{}()\[\];=<>+*/]")
 VERBATIM = frozenset({"url", "e-mail", "latex", "placeholder", "tag", "json", "table", "token"})
-DIGIT_NAMES = {
-    "0": "không", "1": "một", "2": "hai", "3": "ba", "4": "bốn", "5": "năm", "6": "sáu", "7": "bảy", "8": "tám",
-    "9": "chín", "10": "mười", "12": "mười hai", "100": "một trăm", "1000": "một nghìn",
-}  # fmt: skip
-SCALES = {"nghìn": 3, "ngàn": 3, "triệu": 6, "tỷ": 9, "tỉ": 9}
 
 
 def verdict(
@@ -73,8 +93,8 @@ def verdict(
     if finish_reason == "length":
         return "truncated", "finish_reason length"
     for check in CHECKS:
-        if found := check(source, translation, thresholds):
-            return found
+        if fault := check(source, translation, thresholds):
+            return fault
     if similarity is not None and syllables(source):
         [score] = similarity([source], [translation])
         if score < thresholds.similarity:
@@ -86,9 +106,9 @@ def script(source: str, translation: str, thresholds: Validate) -> Verdict | Non
     """Letters of a script that neither Vietnamese nor the source is written in."""
     letters = [sign for sign in translation if sign.isalpha()]
     known = set(source)
-    foreign = [sign for sign in letters if sign > "\u024f" and sign not in known and not latin(sign)]
-    if foreign and len(foreign) > thresholds.foreign * len(letters):
-        return "wrong script", "".join(foreign[:20])
+    others = [sign for sign in letters if sign > "\u024f" and sign not in known and not latin(sign)]
+    if others and len(others) > thresholds.foreign * len(letters):
+        return "wrong script", "".join(others[:20])
     return None
 
 
@@ -124,11 +144,15 @@ def english(source: str, translation: str, thresholds: Validate) -> Verdict | No
 
 def answered(source: str, translation: str, thresholds: Validate) -> Verdict | None:
     """A question that became none, or the phrases with which assistants begin."""
-    if QUESTION.search(source[-3:]) and not QUESTION.search(translation):
+    asked = QUESTION.search(source.rstrip()[-3:])
+    asks = QUESTION.search(translation) or ASKING.search(translation.rstrip())
+    requests = REQUEST_VI.search(translation)
+    if asked and not asks and not (requests and POLITE.search(source)):
         return "answered instead of translated", "the question is gone"
-    if (match := ANSWERING.search(translation)) and not OPENING.search(source):
-        return "answered instead of translated", match[0].strip()
-    return None
+    if asks or requests or OPENING.search(source) or not (asked or REQUEST.search(source)):
+        return None
+    match = ANSWERING.search(translation)
+    return ("answered instead of translated", match[0].strip()) if match else None
 
 
 def code(source: str, translation: str, thresholds: Validate) -> Verdict | None:
@@ -147,15 +171,23 @@ def placeholders(source: str, translation: str, thresholds: Validate) -> Verdict
     """Addresses, formulas, placeholders, tags, the bones of JSON and tables."""
     wanted, there = verbatim(source), verbatim(translation)
     for (kind, part), count in wanted.items():
-        if max(there[kind, part], translation.count(part) if kind != "table" else 0) < count:
+        if max(there[kind, part], translation.count(part) if kind not in {"table", "json"} else 0) < count:
             return "placeholders lost", f"{kind} {part[:80]}"
     return None
 
 
 def verbatim(text: str) -> Counter[tuple[str, str]]:
-    """(kind, text) of what must be found again to the letter."""
-    spans = (span for span in protect.spans(text) if span.kind in VERBATIM)
-    return Counter((span.kind, text[span.start : span.end].strip()) for span in spans)
+    """(kind, text) of what must be found again: to the letter, but for the width of tables and JSON's values."""
+    kept = Counter[tuple[str, str]]()
+    bones = set[int]()
+    for span in protect.spans(text):
+        part = text[span.start : span.end].strip()
+        if span.kind == "json":
+            bones.add(span.start)
+        elif span.kind in VERBATIM:
+            kept[span.kind, WIDTH.sub("---", part) if span.kind == "table" else part] += 1
+    kept.update(("json", protect.skeleton(text[start:end])) for start, end in protect.objects(text) if start in bones)
+    return kept
 
 
 def items(source: str, translation: str, thresholds: Validate) -> Verdict | None:
@@ -166,12 +198,15 @@ def items(source: str, translation: str, thresholds: Validate) -> Verdict | None
 
 def numbers(source: str, translation: str, thresholds: Validate) -> Verdict | None:
     """Numbers of the source, written 1,000 or 1.000 or 1 nghìn or in a word."""
-    lost = missing(source, translation)
-    had = len(NUMBER.findall(source))
-    if len(lost) > thresholds.numbers * had:
-        return "numbers lost", ", ".join(lost[:5])
-    if had and not SPELLED.search(source) and (new := [n for n in missing(translation, source) if n != "1"]):
-        return "numbers lost", f"{', '.join(new[:5])} is not in the source"
+    gone, had = lost(source, translation), len(NUMBER.findall(source))
+    if len(gone) > thresholds.numbers * had:
+        return "numbers lost", ", ".join(gone[:5])
+    if (
+        had
+        and not SPELLED.search(source)
+        and (added := [number for number in new(source, translation) if number != "1"])
+    ):
+        return "numbers lost", f"{', '.join(added[:5])} is not in the source"
     return None
 
 
@@ -188,10 +223,14 @@ def length(source: str, translation: str, thresholds: Validate) -> Verdict | Non
         return "truncated", "within a code block"
     if not thresholds.ends:
         return None
-    if END.search(source.rstrip()) and not ended(source.rstrip(), translation.rstrip()):
+    if (
+        len(source) >= thresholds.measured
+        and END.search(source.rstrip())
+        and not ended(source.rstrip(), translation.rstrip())
+    ):
         return "truncated", f"ends with {translation.rstrip()[-20:]!r}"
-    if lost := unpaired(source, translation, thresholds.sentence_cost, thresholds.sentence_spread):
-        return "truncated", f"{lost} sentences have no translation"
+    if alone := unpaired(source, translation, thresholds.sentence_cost, thresholds.sentence_spread):
+        return "truncated", f"{alone} sentences have no translation"
     return None
 
 
@@ -200,8 +239,9 @@ CHECKS: tuple[Check, ...] = (script, looped, english, answered, code, placeholde
 
 
 def ended(source: str, translation: str) -> bool:
-    """Whether a translation ends with a stop, or with a closing quotation mark like its source."""
-    return END.search(translation) is not None or bool(CLOSED.search(source) and CLOSED.search(translation))
+    """Whether a translation ends with a stop, or with a closing quotation mark like its source, or that with p.m."""
+    closed = CLOSED.search(source) and CLOSED.search(translation)
+    return bool(END.search(translation) or closed or ABBREVIATED.search(source))
 
 
 def words(text: str) -> list[str]:
@@ -213,7 +253,9 @@ def foreign(word: str, copied: bool) -> bool:
     """Whether a word of a translation is English: a function word, or one of the source that is no name or unit."""
     if word.lower() in FUNCTION_WORDS:
         return True
-    return copied and word[0].islower() and len(word) > 2 and word not in SHARED and not VIETNAMESE_LETTER.search(word)
+    if word in SHARED or word in LOANS:
+        return False
+    return copied and word[0].islower() and len(word) > 2 and not VIETNAMESE_LETTER.search(word)
 
 
 def longest(flags: list[bool]) -> int:
@@ -226,9 +268,10 @@ def longest(flags: list[bool]) -> int:
 
 
 def unquoted(source: str, translation: str) -> str:
-    """A translation without what it quotes from the source, unless nothing Vietnamese is left."""
-    plain = source.lower()
-    rest = QUOTED.sub(lambda match: " " if match[0][1:-1].lower() in plain else match[0], translation)
+    """A translation without what it quotes from the source and titles in it, unless nothing Vietnamese is left."""
+    original = source.lower()
+    rest = QUOTED.sub(lambda match: " " if match[0][1:-1].lower() in original else match[0], translation)
+    rest = TITLE.sub(lambda match: " " if match[0] in source else match[0], rest)
     return rest if VIETNAMESE_LETTER.search(rest) else translation
 
 
@@ -247,36 +290,3 @@ def repeated(parts: list[str], longest: int) -> tuple[list[str], int]:
             if run >= size and run // size + 1 > 2 and run + size > len(unit) * best:
                 unit, best = parts[place - size + 1 : place + 1], run // size + 1
     return unit, best
-
-
-def missing(source: str, translation: str) -> list[str]:
-    """The numbers of the source that the translation has in no form."""
-    text = translation.lower()
-    there = Counter(plain for number in NUMBER.findall(text) for plain in forms(number))
-    scaled = [(match[1], match[2]) for match in re.finditer(r"(\d+(?:[.,]\d+)?)\s*(nghìn|ngàn|triệu|tỷ|tỉ)", text)]
-    there.update(expanded(number, SCALES[scale]) for number, scale in scaled)
-    return [number for number in NUMBER.findall(source) if not found(number, there, text)]
-
-
-def found(number: str, there: Iterable[str], text: str) -> bool:
-    """Whether a number stands in a translation: itself, as the end of a year ('35 → 1835), or in words."""
-    plain = re.sub(r"\D", "", number)
-    known = set(there)
-    if any(form in known for form in forms(number)):
-        return True
-    if len(plain) == 2 and any(len(other) == 4 and other.endswith(plain) for other in known):
-        return True
-    if plain.isdigit() and str(int(plain) + 12) in known and int(plain) <= 12:  # 5 pm is 17 giờ
-        return True
-    return plain in DIGIT_NAMES and re.search(rf"(?<!\w){DIGIT_NAMES[plain]}(?!\w)", text) is not None
-
-
-def forms(number: str) -> set[str]:
-    """A number without its separators, and the parts of a time of day."""
-    return {re.sub(r"\D", "", number), *(number.split(":") if ":" in number else [])}
-
-
-def expanded(number: str, zeros: int) -> str:
-    """2,5 and 6 zeros are 2500000."""
-    whole, _, part = re.sub(",", ".", number).partition(".")
-    return whole + part + "0" * max(zeros - len(part), 0)

@@ -86,25 +86,17 @@ def whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def has_diacritics(text: str) -> bool:
-    """Whether any letter of a text is one that only Vietnamese (or French, in part) has."""
-    return VIETNAMESE_LETTER.search(unicodedata.normalize("NFC", text)) is not None
-
-
-def looks_english(text: str) -> bool:
-    """Whether a tenth or more of the words are English function words."""
-    words = [word.lower() for word in syllables(text)]
-    return bool(words) and sum(word in ENGLISH for word in words) / len(words) >= 0.1
-
-
 def loops(text: str) -> bool:
-    """Whether the text ends in a run of at least 12 syllables that repeat a unit of up to 8, four times or more."""
+    """Whether the text ends in a run of at least 12 syllables that repeat a unit of up to 8, four times or more.
+
+    A row of digits may repeat itself: 1/3 is 0,3 3 3 3.
+    """
     words = [word.lower() for word in syllables(text)]
     for size in range(1, 9):
         unit, count = words[-size:], 0
         while words[len(words) - size * (count + 1) : len(words) - size * count] == unit and count * size < len(words):
             count += 1
-        if count >= 4 and count * size >= 12:
+        if count >= 4 and count * size >= 12 and not all(map(str.isdigit, unit)):
             return True
     return False
 
