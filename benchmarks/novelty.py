@@ -9,7 +9,7 @@ import random
 import sys
 import time
 
-from rouge_score import rouge_scorer  # type: ignore[import-untyped]
+from rouge_score import rouge_scorer
 
 from stages.lib.novelty import Novelty, words
 

@@ -52,10 +52,10 @@ def hash64(text: str) -> int:
 
 def truth(hashes: Any, offsets: Any, threshold: float) -> Any:
     """The family of each record by exact Jaccard similarity, named by its first member."""
-    from numba import njit
+    from stages.lib.compiling import compiled
 
-    @njit  # type: ignore[misc]
-    def prefixes(hashes, offsets, often, threshold):  # type: ignore[no-untyped-def]
+    @compiled
+    def prefixes(hashes: Any, offsets: Any, often: Any, threshold: float) -> Any:
         found, rows, count = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.int64), 0
         for row in range(len(offsets) - 1):
             mine = hashes[offsets[row] : offsets[row + 1]]
@@ -69,8 +69,8 @@ def truth(hashes: Any, offsets: Any, threshold: float) -> Any:
                     count += 1
         return found[:count].copy(), rows[:count].copy()
 
-    @njit  # type: ignore[misc]
-    def join(keys, rows, hashes, offsets, threshold):  # type: ignore[no-untyped-def]
+    @compiled
+    def join(keys: Any, rows: Any, hashes: Any, offsets: Any, threshold: float) -> Any:
         parent = np.arange(len(offsets) - 1)
         begin = 0
         while begin < len(keys):

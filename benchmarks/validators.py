@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stages.lib import params
-from stages.lib.lexicon import Lexicon
+from benchmarks.lexicon import Lexicon
+from stages.lib import paramfile
 from stages.lib.params import Validate
 from stages.lib.validators import Similarity, verdict
 
@@ -69,7 +69,8 @@ def paragraph(group: list[Pair]) -> Pair:
 def listed(group: list[Pair], number: int) -> Pair:
     """Neighbours as the items of a list."""
     marks = [f"{place}. " if number % 2 else "- " for place in range(1, len(group) + 1)]
-    return tuple("\n".join(m + pair[side] for m, pair in zip(marks, group, strict=True)) for side in (0, 1))  # type: ignore[return-value]
+    sides = ["\n".join(mark + pair[side] for mark, pair in zip(marks, group, strict=True)) for side in (0, 1)]
+    return sides[0], sides[1]
 
 
 CODE = [
@@ -244,17 +245,16 @@ def main() -> None:
     middle = len(pairs) // 2
     halves = {"tune": (pairs[:middle], pairs[middle:]), "report": (pairs[middle:], pairs[:middle])}
     judged, learned = halves[sys.argv[2] if len(sys.argv) > 2 else "report"]
-    checks = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
+    checks = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
     lexicon = Lexicon(stopped(learned))
-    bound = lexicon.bound(REFUSED)
-    with_lexicon = checks.model_copy(update={"similarity": bound})
-    lenient = {"ends": False}
+    near = Similarity(lexicon, lexicon.bound(REFUSED))
+    lenient = checks.model_copy(update={"ends": False})
     for title, tested, used, similarity in (
         ("final stops restored", stopped(judged), checks, None),
-        ("final stops restored, with the lexicon", stopped(judged), with_lexicon, lexicon),
+        ("final stops restored, with the lexicon", stopped(judged), checks, near),
         ("as published", judged, checks, None),
-        ("as published, ends: false", judged, checks.model_copy(update=lenient), None),
-        ("as published, ends: false, with the lexicon", judged, with_lexicon.model_copy(update=lenient), lexicon),
+        ("as published, ends: false", judged, lenient, None),
+        ("as published, ends: false, with the lexicon", judged, lenient, near),
     ):
         print(f"\n{title}\n\n| case | n | refused | under |\n|---|---|---|---|")
         table(tested, used, similarity)

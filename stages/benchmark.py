@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, determinism, models, params, perplexity, records
+from stages.lib import contract, determinism, models, paramfile, params, perplexity, records
 from stages.lib.contract import Dep, Out, Refusal, Word
 
 ANSWERS = 48  # prompts answered for a reader, and to see whether answers end
@@ -99,11 +99,11 @@ def harness(
 
 def task_names(group: Path, items: Iterable[Path]) -> list[str]:
     """The group, and every task among the items that the group does not hold."""
-    tree = params.load(group)
+    tree = paramfile.load(group)
     if "group" not in tree or "task" not in tree:
         raise Refusal(f"{group}: it must be an lm-eval group file, with the keys group and task")
     files = sorted(path for path in items if path.suffix == ".yaml" and path != group)
-    alone = [str(params.load(path)["task"]) for path in files]
+    alone = [str(paramfile.load(path)["task"]) for path in files]
     return [str(tree["group"]), *(name for name in alone if name not in tree["task"])]
 
 

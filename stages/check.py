@@ -6,13 +6,13 @@ waits for it runs after this stage, and runs again only for reasons of its own. 
 values are wise.
 """
 
-from stages.lib import contract, params
+from stages.lib import contract, paramfile
 from stages.lib.contract import Dep, Out
 
 
 def main(dials: Dep, recipes: Dep, checked: Out) -> None:
     """Refuse unknown, missing and mistyped keys."""
-    params.check(dials, recipes)
+    paramfile.check(dials, recipes)
     checked.write_text("Every key of params.yaml and of its recipe has been read and is allowed.\n", encoding="utf-8")
 
 

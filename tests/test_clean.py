@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import clean
-from stages.lib import params, records
+from stages.lib import paramfile, records
 from stages.lib.records import Message, Record
 
-DIALS = params.check(Path("params.yaml"), Path("recipes"))[0].clean
+DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0].clean
 FILTERS = clean.build_filters(
     clean.phrases(Path("stages/lexicons/toxic.txt")), clean.phrases(Path("stages/lexicons/spam.txt")), DIALS
 )

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import language, params
+from stages.lib import language, paramfile
 
 LABELLED = [json.loads(line) for line in Path("tests/labelled/language.jsonl").read_text(encoding="utf-8").splitlines()]
-MAX_ENGLISH = params.check(Path("params.yaml"), Path("recipes"))[0].clean.max_english
+MAX_ENGLISH = paramfile.check(Path("params.yaml"), Path("recipes"))[0].clean.max_english
 
 
 @pytest.mark.parametrize("half", ["development", "held-out"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages import datacard
-from stages.lib import licences, params, records
+from stages.lib import licences, paramfile, params, records
 from stages.lib.contract import Refusal
 from tests.conftest import Run
 
@@ -35,10 +35,10 @@ def test_licences_let_in_what_they_should() -> None:
 )
 def test_the_param_licences(value: object, good: bool) -> None:
     if good:
-        assert params.typed(params.Licences, value, "params.yaml", "licences") == value
+        assert paramfile.typed(params.Licences, value, "params.yaml", "licences") == value
     else:
         with pytest.raises(Refusal, match="licences"):
-            params.typed(params.Licences, value, "params.yaml", "licences")
+            paramfile.typed(params.Licences, value, "params.yaml", "licences")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import params
+from stages.lib import paramfile
 from stages.lib.contract import Refusal
 
 HEAVY = ["torch", "transformers", "datasets", "trl", "peft", "gradio", "lm_eval", "openai"]
@@ -26,7 +26,7 @@ def dials(tmp_path: Path, root: Path) -> Path:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(Refusal) as caught:
-        params.check(folder / "params.yaml", folder / "recipes")
+        paramfile.check(folder / "params.yaml", folder / "recipes")
     return str(caught.value)
 
 
@@ -39,7 +39,7 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
 
 
 def test_the_files_in_git_are_allowed(dials: Path) -> None:
-    checked, recipe = params.check(dials / "params.yaml", dials / "recipes")
+    checked, recipe = paramfile.check(dials / "params.yaml", dials / "recipes")
     assert checked.recipe == "tiny" and recipe.compute.device == "cpu"
 
 
@@ -73,7 +73,7 @@ def test_a_refusal_names_file_key_found_and_allowed(
 
 def test_a_number_as_dvc_writes_it_is_a_number(dials: Path) -> None:
     edit(dials, "params.yaml", "lr:", "lr: 5e-05")
-    assert params.check(dials / "params.yaml", dials / "recipes")[0].lr == 5e-05
+    assert paramfile.check(dials / "params.yaml", dials / "recipes")[0].lr == 5e-05
 
 
 def test_files_that_are_no_mapping_or_no_yaml_are_refused(dials: Path) -> None:

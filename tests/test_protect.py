@@ -1,4 +1,4 @@
-"""What must not be translated comes back to the letter, and a token that gets lost has a name."""
+"""What must not be translated is found, and nothing else is."""
 
 import time
 
@@ -19,17 +19,16 @@ MIXED = st.lists(
 ).map("".join)  # fmt: skip
 
 
+def back(text: str) -> str:
+    """The text put together again from what ``mask`` made of it."""
+    masked, taken = protect.mask(text)
+    held = iter(taken)
+    return protect.TOKEN.sub(lambda token: next(held), masked)
+
+
 @given(MIXED)
 def test_any_text_comes_back_as_it_was(text: str) -> None:
-    masked, taken = protect.mask(text)
-    assert protect.fault(masked, taken) is None
-    assert protect.restore(masked, taken) == text
-
-
-@given(MIXED, st.integers(1, 60))
-def test_pieces_join_to_the_text(text: str, longest: int) -> None:
-    for pieces in (protect.split(text, longest), protect.sentences(text)):
-        assert protect.join(pieces, [piece.text for piece in pieces]) == text
+    assert back(text) == text
 
 
 @pytest.mark.parametrize(
@@ -82,33 +81,6 @@ def test_json_and_tables_keep_their_bones_and_show_their_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "fault"),
-    [
-        ("⟦2⟧ rồi ⟦ 1 ⟧", None),
-        ("chỉ ⟦1⟧", ("token lost", "⟦2⟧ = `b`")),
-        ("⟦1⟧ ⟦1⟧ ⟦2⟧", ("token doubled", "⟦1⟧ = `a`")),
-        ("⟦1⟧ ⟦2⟧ ⟦3⟧", ("token invented", "⟦3⟧")),
-    ],
-)
-def test_what_happens_to_a_token_has_a_name(reply: str, fault: tuple[str, str] | None) -> None:
-    _, taken = protect.mask("First `a` and then `b`.")
-    assert protect.fault(reply, taken) == fault
-    if fault is None:
-        assert protect.restore(reply, taken) == "`b` rồi `a`"
-
-
-def test_long_texts_part_at_paragraphs_then_lines_then_sentences() -> None:
-    text = "Một. Hai.\n\nBa bốn năm sáu. Bảy tám chín mười.\n\nHết."
-    parts = ["Một. Hai.", "Ba bốn năm sáu.", "Bảy tám chín mười.", "Hết."]
-    assert [piece.text for piece in protect.split(text, 20)] == parts
-    assert [piece.text for piece in protect.split(text, 1000)] == [text]
-    assert [piece.text for piece in protect.sentences('Anh nói: "Đi!" Rồi đi. Giá 3.5 đồng.')] == [
-        'Anh nói: "Đi!"', "Rồi đi.", "Giá 3.5 đồng."
-    ]  # fmt: skip
-    assert max(len(piece.text) for piece in protect.split("Câu này dài. " * 50, 60)) <= 60
-
-
-@pytest.mark.parametrize(
     "text",
     [
         '{"texts": ' + "[" * 1100,
@@ -121,11 +93,4 @@ def test_long_texts_part_at_paragraphs_then_lines_then_sentences() -> None:
 )
 def test_hostile_texts_are_read_in_time_and_come_back(text: str) -> None:
     started = time.monotonic()
-    masked, taken = protect.mask(text)
-    assert protect.restore(masked, taken) == text and time.monotonic() - started < 2
-
-
-def test_a_token_with_a_number_of_any_length_was_never_given_out() -> None:
-    reply = f"⟦1⟧ ⟦{'9' * 5000}⟧"
-    found = protect.fault(reply, ["a"])
-    assert found and found[0] == "token invented" and protect.restore(reply, ["a"]) == "a" + reply[3:]
+    assert back(text) == text and time.monotonic() - started < 2

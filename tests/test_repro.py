@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stages.lib import params, records
+from stages.lib import paramfile, records
 from tests.conftest import Run
 
 # a few steps of a model of a few neurons: the machinery is tested here, not how well it learns
@@ -25,7 +25,7 @@ SHRUNK = {
     ("rlhf", "max_new_tokens"): "8",
     ("benchmark", "max_new_tokens"): "8",
 }
-SOURCES = list(params.check(Path("params.yaml"), Path("recipes"))[0].sources)
+SOURCES = list(paramfile.check(Path("params.yaml"), Path("recipes"))[0].sources)
 SETS = [f"data/split/{name}.{side}" for name in ("text", "sft", "preferences") for side in ("train", "validation")]
 
 
@@ -92,7 +92,7 @@ def test_a_new_learning_rate_reruns_nothing_before_sft(made: Path, run: Run) -> 
 
 
 def test_every_pinned_sample_is_the_file_in_git(root: Path) -> None:
-    for name, source in params.check(root / "params.yaml", root / "recipes")[0].sources.items():
+    for name, source in paramfile.check(root / "params.yaml", root / "recipes")[0].sources.items():
         if source.url.startswith("data/sample/"):
             assert hashlib.sha256((root / source.url).read_bytes()).hexdigest() == source.sha256, name
 

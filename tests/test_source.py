@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import params
+from stages.lib import paramfile, params
 from tests.conftest import Run
 from tools import graph, source
 
@@ -22,15 +22,15 @@ def repo(project: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Path:
 
 def test_the_lists_in_dvc_yaml_are_as_the_tool_writes_them(root: Path) -> None:
     text = (root / "dvc.yaml").read_text(encoding="utf-8")
-    assert source.relisted(text, list(params.load(root / "params.yaml")["sources"])) == text
+    assert source.relisted(text, list(paramfile.load(root / "params.yaml")["sources"])) == text
 
 
 def test_every_known_data_set_is_a_source_that_the_params_take(root: Path) -> None:
-    for name, entry in params.load(root / "tools" / "catalogue.yaml").items():
+    for name, entry in paramfile.load(root / "tools" / "catalogue.yaml").items():
         pinned = {key: value for key, value in entry.items() if key != "note"}
         if pinned["sha256"] == "unknown":
             pinned["sha256"] = "0" * 64
-        found = params.typed(params.Source, pinned, "catalogue.yaml", name)
+        found = paramfile.typed(params.Source, pinned, "catalogue.yaml", name)
         assert re.search(r"@[0-9a-f]{40}/|/[0-9a-f]{40}/|^kaggle://[^@]+@\d+/", found.url), name
 
 
@@ -53,7 +53,7 @@ def test_an_own_data_set_is_one_command_and_the_graph_holds(repo: Path, run: Run
     ]
     done = run(repo, "tools.source", *words)
     assert done.returncode == 0, done.stderr
-    dials, _ = params.check(Path("params.yaml"), Path("recipes"))
+    dials, _ = paramfile.check(Path("params.yaml"), Path("recipes"))
     assert dials.sources["ours"].sha256 == hashlib.sha256(data.encode()).hexdigest()
     assert dials.sources["ours"].limit == 5 and graph.faults(repo) == []
     pulled = run(repo, "stages.pull", "ours", "data/raw/ours")
@@ -65,7 +65,7 @@ def test_an_own_data_set_is_one_command_and_the_graph_holds(repo: Path, run: Run
 def test_a_known_data_set_takes_the_place_of_its_sample_and_goes_again(repo: Path) -> None:
     before = Path("params.yaml").read_text(encoding="utf-8")
     assert source.main(["add", "dolly", "oasst1"]) == 0
-    dials, _ = params.check(Path("params.yaml"), Path("recipes"))
+    dials, _ = paramfile.check(Path("params.yaml"), Path("recipes"))
     assert dials.sources["dolly"].url.startswith("hf://databricks/") and "oasst1" in dials.sources
     assert graph.faults(repo) == []
     assert source.main(["remove", "oasst1"]) == 0
@@ -100,10 +100,10 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
 
 
 def test_all_may_go_and_one_may_come(repo: Path) -> None:
-    assert source.main(["remove", *params.load(Path("params.yaml"))["sources"]]) == 0
+    assert source.main(["remove", *paramfile.load(Path("params.yaml"))["sources"]]) == 0
     assert "\nsources: {}\n" in Path("params.yaml").read_text(encoding="utf-8")
     assert source.main([]) == 0 and source.main(["add", "dolly"]) == 0
-    dials, _ = params.check(Path("params.yaml"), Path("recipes"))
+    dials, _ = paramfile.check(Path("params.yaml"), Path("recipes"))
     assert list(dials.sources) == ["dolly"] and graph.faults(repo) == []
 
 
@@ -112,7 +112,7 @@ def test_values_stay_what_they_are(repo: Path) -> None:
     Path(odd).write_text("Câu hỏi,Đáp\nA,B\n", encoding="utf-8")
     words = ["--columns", "instruction=Câu hỏi", "output=Đáp", "--max-refused", "0.5"]
     assert source.main(["add", "ours", "--url", odd, *"--format alpaca --licence MIT --lang vi".split(), *words]) == 0
-    dials, _ = params.check(Path("params.yaml"), Path("recipes"))
+    dials, _ = paramfile.check(Path("params.yaml"), Path("recipes"))
     found = dials.sources["ours"]
     assert found.url == odd and found.max_refused == 0.5
     assert found.columns == {"instruction": "Câu hỏi", "output": "Đáp"}
@@ -122,12 +122,12 @@ def test_what_has_another_address_is_another_data_set(repo: Path) -> None:
     Path("mine.txt").write_text("Một.\n", encoding="utf-8")
     said = "--url mine.txt --format lines --licence MIT --lang vi".split()
     assert source.main(["add", "oasst2", *said]) == 0
-    dials, _ = params.check(Path("params.yaml"), Path("recipes"))
+    dials, _ = paramfile.check(Path("params.yaml"), Path("recipes"))
     assert dials.sources["oasst2"].max_refused is None
     before = dials.sources["oasst2"].sha256
     Path("mine.txt").write_text("Hai.\n", encoding="utf-8")
     assert source.main(["pin", "oasst2"]) == 0
-    dials, _ = params.check(Path("params.yaml"), Path("recipes"))
+    dials, _ = paramfile.check(Path("params.yaml"), Path("recipes"))
     assert dials.sources["oasst2"].sha256 == hashlib.sha256(b"Hai.\n").hexdigest() != before
 
 
@@ -147,7 +147,7 @@ def test_a_layout_that_it_can_not_edit_is_left_alone_or_edited_right(repo: Path,
         before = Path("params.yaml").read_text(encoding="utf-8")
         if source.main(words) == 2:
             assert Path("params.yaml").read_text(encoding="utf-8") == before
-        params.check(Path("params.yaml"), Path("recipes"))
+        paramfile.check(Path("params.yaml"), Path("recipes"))
 
 
 def test_the_listing_names_what_is_known_and_what_is_used(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:

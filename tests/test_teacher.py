@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stages import generate, translate
-from stages.lib import params, records, translation
+from stages.lib import paramfile, records, translation
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal, entries, line
 from stages.lib.params import Teacher
@@ -223,7 +223,7 @@ def test_what_a_tool_answered_stays_as_it_is() -> None:
     texts = ["Ấm chứ?", "weather()", "ba mươi độ", "Trời 30."]
     messages: list[Message] = [{"role": role, "content": text} for role, text in zip(roles, said, strict=True)]
     record = records.make("conversation", messages, source="s", licence="MIT", lang="en", upstream="1")
-    checks = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
+    checks = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
     found = translate.take(record, {**entry("x"), "answer": translation.answer(texts)}, checks)
     assert not isinstance(found, Failure)
     assert [message["content"] for message in found["messages"]] == [texts[0], texts[1], said[2], texts[3]]
@@ -268,7 +268,7 @@ def test_too_many_failures_stop_a_stage() -> None:
 )
 def test_translation_faults_have_names(reply: str, fault: str) -> None:
     source = ["The weather is fine today and we should go out."]
-    checks = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
+    checks = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
     found = translation.fault(source, translation.parse(reply), "stop", checks)
     assert (found[0] if found else "") == fault
 
@@ -283,7 +283,7 @@ def test_an_answer_that_python_cannot_read_is_malformed(reply: str) -> None:
 
 
 def test_an_empty_text_comes_back_empty_and_one_that_nobody_uses_as_it_likes() -> None:
-    checks = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
+    checks = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
     source = ["Hello there.", " \n"]
     assert translation.fault(source, ["Chào bạn.", ""], "stop", checks) is None
     found = translation.fault(source, ["Chào bạn.", "Tôi đây."], "stop", checks)

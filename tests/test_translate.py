@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from stages import translate
-from stages.lib import params, records, translation
+from stages.lib import paramfile, records, translation
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, line
 from stages.lib.records import Record
 from stages.lib.teacher import Prompt, key
 
 PROMPT = Path("stages/prompts/translate.txt")
-DIALS = params.check(Path("params.yaml"), Path("recipes"))[0]
+DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
 
 
 def run(folder: Path, answers: list[str], max_refused: float) -> tuple[list[Record], list[Record]]:

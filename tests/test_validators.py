@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import params, sentences, validators
-from stages.lib.lexicon import Lexicon
+from benchmarks.lexicon import Lexicon
+from stages.lib import paramfile, sentences, validators
 from stages.lib.params import Validate
 
-CHECKS = params.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
+CHECKS = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
 
 WALK = "The old man walks along the river every morning. He feeds the ducks with his grandson."
 WALK_VI = "Sáng nào ông cụ cũng đi dạo dọc bờ sông. Ông cho vịt ăn cùng đứa cháu trai của mình."
@@ -182,9 +182,11 @@ def test_a_sentence_that_is_merged_is_not_one_that_is_lost() -> None:
 def test_a_similarity_is_asked_last_and_only_where_it_is_given() -> None:
     asked = []
 
-    def similarity(sources: list[str], translations: list[str]) -> list[float]:
+    def scores(sources: list[str], translations: list[str]) -> list[float]:
         asked.append((sources, translations))
         return [-1.0]
+
+    similarity = validators.Similarity(scores, lowest=0.0)
 
     found = validators.verdict(WALK, WALK_VI, finish_reason="stop", thresholds=CHECKS, similarity=similarity)
     assert found == ("says something else", "similarity -1.00") and asked == [([WALK], [WALK_VI])]

@@ -7,7 +7,7 @@ written by people for the texts themselves, and stay right when only the wording
 
 from pathlib import Path
 
-from stages.lib import journal, params
+from stages.lib import journal, paramfile
 from stages.lib.journal import Entry
 from stages.lib.params import Teacher
 from stages.lib.teacher import Prompt, key
@@ -26,7 +26,7 @@ def rekey(entries: list[Entry], teacher: Teacher, prompts: dict[str, Prompt]) ->
 
 def main() -> None:
     """Rewrite the shipped journal in place; the entries keep their order."""
-    teacher = params.check(Path("params.yaml"), Path("recipes"))[0].teacher
+    teacher = paramfile.check(Path("params.yaml"), Path("recipes"))[0].teacher
     prompts = {path.stem: Prompt.load(path) for path in sorted(PROMPTS.glob("*.txt"))}
     old = list(journal.entries(SHIPPED))
     new = rekey(old, teacher, prompts)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import pull
-from stages.lib import licences, params
+from stages.lib import licences, paramfile, params
 from stages.lib.contract import Refusal, suggest
 
 CATALOGUE = Path(__file__).with_name("catalogue.yaml")
@@ -38,9 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     chosen = arguments(argv)
     dials, graph = Path("params.yaml"), Path("dvc.yaml")
     try:
-        known = {name: {**entry} for name, entry in params.load(CATALOGUE).items()}
+        known = {name: {**entry} for name, entry in paramfile.load(CATALOGUE).items()}
         text = dials.read_text(encoding="utf-8")
-        present: dict[str, Any] = dict(params.load(dials).get("sources") or {})
+        present: dict[str, Any] = dict(paramfile.load(dials).get("sources") or {})
         if chosen.command is None:
             print(listing(known, present))
             return 0
@@ -141,7 +141,7 @@ def wanted(name: str, chosen: argparse.Namespace, known: dict[str, Any], present
     if missing := [f"--{key}" for key in ("format", "licence", "lang") if key not in entry]:
         raise Refusal(f"{name}: {', '.join(missing)} is missing")
     pinned = entry["sha256"] != "unknown"
-    params.typed(params.Source, entry if pinned else {**entry, "sha256": "0" * 64}, "params.yaml", f"sources.{name}")
+    paramfile.typed(params.Source, entry if pinned else {**entry, "sha256": "0" * 64}, "params.yaml", f"sources.{name}")
     if not pinned:
         entry["sha256"] = pull.pin(name, entry["url"])
         print(f"{name}: pinned what came, SHA-256 {entry['sha256']}")

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.lib import params
+from stages.lib import paramfile
 from stages.lib.contract import Refusal
 from tools.summary import line, widths
 
@@ -125,8 +125,8 @@ def clone(root: Path, commit: str, into: Path) -> None:
 
 def check_device(repo: Path) -> None:
     """Refuse a recipe whose bits depend on the machine."""
-    name = params.load(repo / "params.yaml").get("recipe")
-    device = params.load(repo / "recipes" / f"{name}.yaml").get("compute", {}).get("device")
+    name = paramfile.load(repo / "params.yaml").get("recipe")
+    device = paramfile.load(repo / "recipes" / f"{name}.yaml").get("compute", {}).get("device")
     if device != "cpu":
         raise Refusal(
             f"recipes/{name}.yaml: compute.device is {device!r}: a GPU's bits differ between machines, so only metrics "

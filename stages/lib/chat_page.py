@@ -246,8 +246,8 @@ def answer(
         forgotten = say(language, "forgotten", context=model.context, count=left_out) if left_out else ""
         began, count = time.monotonic(), 0
         with closing(conversation.stream(model, conversation.prompt(model, told), turn.sampling, stop)) as growing:
-            for text, count in growing:  # noqa: B007  # the last count is told below
-                turn = replace(turn, answer=text)
+            for text, written in growing:
+                turn, count = replace(turn, answer=text), written
                 line = note(say(language, "writing", model=name), forgotten)
                 yield show([*before, turn], language, "…"), [*before, turn], gr.skip(), line
         took = f"{time.monotonic() - began:.1f}"

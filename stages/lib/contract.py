@@ -110,14 +110,14 @@ def named_words(main: Callable[..., None], bound: list[str | Path]) -> dict[str,
 
 def bind_params(main: Callable[..., None], words: Mapping[str, str]) -> dict[str, Any]:
     """Read and validate exactly the params that the stage declares."""
-    from stages.lib import params
+    from stages.lib import paramfile
 
     paths = param_paths(main)
     if not paths:
         return {}
-    tree, files = params.read(Path("params.yaml"), Path("recipes"))
+    tree, files = paramfile.read(Path("params.yaml"), Path("recipes"))
     hints = get_type_hints(main, include_extras=True)
-    return {name: params.validate(hints[name], tree, path.format(**words), files) for name, path in paths.items()}
+    return {name: paramfile.validate(hints[name], tree, path.format(**words), files) for name, path in paths.items()}
 
 
 def suggest(found: str, known: list[str]) -> str:

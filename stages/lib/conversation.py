@@ -189,7 +189,7 @@ def stream(
     written: list[int] = []
     gone = threading.Event()
 
-    class Watch(StoppingCriteria):  # type: ignore[misc]  # transformers has no type for its base class
+    class Watch(StoppingCriteria):
         """Sees every token, so it serves as streamer and as brake."""
 
         def __call__(self, input_ids: Any, scores: Any, **rest: Any) -> Any:

@@ -33,4 +33,4 @@ def pin(seed: int, device: str, threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(device == "cpu")
     # Writing NaN into every fresh buffer changes no result and slows training.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.utils.deterministic.fill_uninitialized_memory = False

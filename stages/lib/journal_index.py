@@ -11,7 +11,7 @@ import json
 import os
 import weakref
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -26,7 +26,7 @@ MERGE = 1 << 16  # new answers until their places join the sorted ones
 RECENT = 1 << 12  # answers that were found to be there, and stay in memory until they are fetched
 HEAD, AFTER = b'{"key": "', b'", "model": "'  # around the key in a line that this project wrote
 TEXTS = ("key", "model", "answer", "finish_reason")  # of an entry, which the stages rely on
-DECODE: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+DECODE = json.JSONDecoder().raw_decode
 MASK = (1 << 64) - 1
 DIGITS = np.full(256, 16, np.uint8)
 DIGITS[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
@@ -198,7 +198,7 @@ def parse(text: bytes) -> Entry | None:
     shown = text.strip().decode("utf-8", "replace")
     try:
         entry, end = DECODE(shown, 0)
-    except (StopIteration, ValueError, RecursionError):  # also numbers and depths that Python doesn't read
+    except (ValueError, RecursionError):  # also numbers and depths that Python doesn't read
         return None
     if end != len(shown):
         return None

@@ -161,6 +161,8 @@ def to_markdown(html: str) -> str:
     from bs4.exceptions import ParserRejectedMarkup
     from markdownify import MarkdownConverter
 
+    converter: Any = MarkdownConverter  # its types leave the cells' converter out
+
     class Page(MarkdownConverter):
         """A chat page's ways with code blocks and tables."""
 
@@ -169,7 +171,7 @@ def to_markdown(html: str) -> str:
 
         def convert_td(self, el: Any, text: str, parent_tags: set[str]) -> str:
             escaped = re.sub(r"(?<!\\)\|", r"\\|", text)
-            return str(MarkdownConverter.convert_td(self, el, escaped, parent_tags))  # type: ignore[attr-defined]
+            return str(converter.convert_td(self, el, escaped, parent_tags))
 
         convert_th = convert_td
 

@@ -150,7 +150,7 @@ def placed(kind: Any, folder: Path, compute: params.Compute, **more: Any) -> "Pr
         # and an error where the width is no multiple of 64.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
@@ -184,9 +184,9 @@ def encode(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) ->
 
 def encode_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[int]:
     """Token ids up to where the assistant starts to speak."""
-    return tokenizer.apply_chat_template(  # type: ignore[no-any-return]
-        list(messages), tokenize=True, return_dict=True, add_generation_prompt=True
-    )["input_ids"]
+    return tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=True, add_generation_prompt=True)[
+        "input_ids"
+    ]
 
 
 def padded(rows: Sequence[Sequence[int]], value: int, side: str, where: str) -> tuple["torch.Tensor", "torch.Tensor"]:

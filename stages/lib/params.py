@@ -1,14 +1,11 @@
 """What may stand in params.yaml and in a recipe: every key, its type and its bounds.
 
 The schemas hold no defaults, so a key that is missing is an error and a value that a stage sees is always
-written in a file. This module can do nothing but hand on what the files say or raise, so it is no
-dependency of any stage: a change here reruns nothing. Files are read as YAML 1.2, because DVC writes
-``5e-05``, which a YAML 1.1 parser takes for a string.
+written in a file. This module can do nothing but raise, so it is no dependency of any stage: a change here reruns
+nothing. Not covered: the files and the words for what is wrong with them (``stages/lib/paramfile.py``).
 """
 
-import json
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -17,14 +14,11 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
-    TypeAdapter,
-    ValidationError,
     ValidationInfo,
-    create_model,
     field_validator,
 )
 
-from stages.lib.contract import Refusal, suggest
+from stages.lib.contract import suggest
 from stages.lib.licences import LICENCES, OWN
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -117,7 +111,6 @@ class Validate(Section):
     ends: bool
     sentence_cost: PositiveFloat
     sentence_spread: PositiveFloat
-    similarity: float
 
 
 class Translate(Section):
@@ -304,122 +297,3 @@ class Recipe(BaseModel):
     reward: Reward
     rlhf: Rlhf
     benchmark: Benchmark
-
-
-def read(dials: Path, recipes: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The params and the recipe that they name as one tree, and the file that each top-level key stands in."""
-    tree = load(dials)
-    name = validate(str, tree, "recipe", dict.fromkeys(tree, "params.yaml"))
-    known = sorted(path.stem for path in recipes.glob("*.yaml"))
-    if name not in known:
-        raise Refusal(f"params.yaml: recipe: found {name!r}; {suggest(name, known)} (the files in recipes/)")
-    recipe = load(recipes / f"{name}.yaml")
-    twice = sorted(set(tree) & set(recipe))
-    if twice:
-        raise Refusal(f"recipes/{name}.yaml: {twice[0]} stands in params.yaml too; keep one of them")
-    files = dict.fromkeys(tree, "params.yaml") | dict.fromkeys(recipe, f"recipes/{name}.yaml")
-    return tree | recipe, files
-
-
-def load(path: Path) -> dict[str, Any]:
-    """One YAML 1.2 mapping."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Refusal(f"{path.name} is missing in {path.parent.resolve().name}/") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise Refusal(f"{path.name} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise Refusal(f"{path.name}: found {type(tree).__name__}; it must be a mapping of keys to values")
-    return tree
-
-
-def validate(annotation: Any, tree: dict[str, Any], path: str, files: dict[str, str]) -> Any:
-    """The value at a dotted path as the type that a stage's signature gives it."""
-    value: Any = tree
-    place = files.get(path.split(".")[0]) or missing_place(path.split(".")[0])
-    for depth, key in enumerate(keys := path.split(".")):
-        if not isinstance(value, dict) or key not in value:
-            known = list(value) if isinstance(value, dict) else []
-            raise Refusal(f"{place}: {'.'.join(keys[: depth + 1])} is missing; {suggest(key, known)}")
-        value = value[key]
-    return typed(annotation, value, place, path)
-
-
-def typed(annotation: Any, value: Any, place: str, path: str = "") -> Any:
-    """The value as the annotated type, without any conversion, or a refusal that names every key that is wrong."""
-    holder = create_model("Holder", __config__=ConfigDict(strict=True), value=(annotation, ...))
-    try:
-        return holder.model_validate({"value": value}).value  # type: ignore[attr-defined]
-    except ValidationError as error:
-        raise Refusal(explain(error, annotation, value, place, path)) from None
-
-
-def check(dials: Path, recipes: Path) -> tuple[Params, Recipe]:
-    """Everything in params.yaml and in the recipe that it names, typed, with no key left over."""
-    tree, files = read(dials, recipes)
-    recipe_file = f"recipes/{tree['recipe']}.yaml"
-    params = {key: value for key, value in tree.items() if files[key] == "params.yaml"}
-    recipe = {key: value for key, value in tree.items() if files[key] == recipe_file}
-    return typed(Params, params, "params.yaml"), typed(Recipe, recipe, recipe_file)
-
-
-def missing_place(key: str) -> str:
-    """The file in which an absent top-level key belongs."""
-    return "the recipe" if key in Recipe.model_fields else "params.yaml"
-
-
-def explain(error: ValidationError, annotation: Any, value: Any, place: str, path: str) -> str:
-    """One line a wrong key: the place, its full path, what was found, what is allowed."""
-    lines = []
-    for fault in error.errors(include_url=False):
-        where, found, expected = path, value, annotation
-        for key in fault["loc"][1:]:
-            inner = member(expected, key)
-            if inner is None:  # pydantic also names the branch of a union that it tried
-                if fault["type"] == "extra_forbidden" and isinstance(found, dict) and key in found:
-                    where, found = f"{where}.{key}".lstrip("."), found[key]
-                continue
-            where, expected = f"{where}.{key}".lstrip("."), inner
-            found = found.get(key) if isinstance(found, dict) else None
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"{place}: {where} is a key that no stage reads; remove it or correct its name")
-        elif fault["type"] == "missing":
-            lines.append(f"{place}: {where} is missing; allowed: {allowed(expected)}")
-        else:
-            shown = json.dumps(found, ensure_ascii=False, default=str)[:80]
-            fits = allowed(expected) if fault["type"] != "value_error" else str(fault["ctx"]["error"])
-            lines.append(f"{place}: {where}: found {shown} ({type(found).__name__}); allowed: {fits}")
-    return "\n".join(dict.fromkeys(lines))
-
-
-def member(annotation: Any, key: Any) -> Any:
-    """The annotation of a key inside an annotated mapping, or None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        field = annotation.model_fields.get(str(key))
-        return field.rebuild_annotation() if field else None
-    if get_origin(annotation) is dict:
-        return get_args(annotation)[1]
-    return next((inner for part in get_args(annotation) if (inner := member(part, key)) is not None), None)
-
-
-def allowed(annotation: Any) -> str:
-    """The values that an annotation admits, in words."""
-    return in_words(TypeAdapter(annotation).json_schema())
-
-
-def in_words(schema: dict[str, Any]) -> str:
-    """A JSON schema as a short phrase."""
-    if "$ref" in schema or schema.get("type") == "object":
-        return "a mapping; its keys are in stages/lib/params.py"
-    if "oneOf" in schema or "anyOf" in schema:
-        return " or ".join(dict.fromkeys(in_words(part) for part in schema.get("anyOf") or schema["oneOf"]))
-    if "const" in schema or "enum" in schema:
-        return ", ".join(repr(value) for value in schema.get("enum", [schema.get("const")]))
-    names = {"integer": "a whole number", "number": "a number", "string": "a text", "boolean": "true or false"}
-    words = names.get(schema.get("type", ""), "a value")
-    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "pattern": "matching"}
-    return " ".join([words, *(f"{phrase} {schema[name]}" for name, phrase in bounds.items() if name in schema)])

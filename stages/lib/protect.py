@@ -1,20 +1,15 @@
-"""What must not be translated travels as numbered tokens, and what is long travels in pieces.
+"""What in a text must not be translated, so that its loss can be told.
 
 Code (fenced, inline, and lines that stand about without a fence), formulas, addresses, placeholders, tags, the
-bones of JSON and of Markdown tables, and role markers become ``⟦1⟧``, ``⟦2⟧``, …; a teacher copies a token where
-it would rewrite code. For any text, ``restore`` gives back what ``mask`` took, and ``join`` what ``split`` parted.
-Not covered: comments and messages inside code, which stay as they are.
+bones of JSON and of Markdown tables, and role markers; ``mask`` leaves the prose, with a numbered token ``⟦1⟧``,
+``⟦2⟧``, … for each. Not covered: comments and messages inside code, which count as code.
 """
 
 import json
 import re
-import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-
-from stages.lib.records import Verdict
 
 TOKEN = re.compile(r"⟦\s*(\d+)\s*⟧")
 ROLES = "Human|Assistant|User|System|AI|Bot|Instruction|Input|Output|Response|Question|Answer"
@@ -59,18 +54,12 @@ class Span:
     kind: str
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A part of a text and the white space that stood behind it."""
-
-    text: str
-    after: str
-
-
 @lru_cache(maxsize=64)  # several validators ask for the same text
 def spans(text: str) -> tuple[Span, ...]:
     """What must not be translated, in order and without overlaps."""
-    found = [Span(match.start(), match.end(), (match.lastgroup or "").replace("_", "-")) for match in named(text)]
+    found = [
+        Span(match.start(), match.end(), (match.lastgroup or "").replace("_", "-")) for match in FOUND.finditer(text)
+    ]
     found += [*code_lines(text), *json_bones(text), *table_bones(text)]
     kept: list[Span] = []
     # the widest of those that begin together; one that overlaps an earlier one yields
@@ -78,11 +67,6 @@ def spans(text: str) -> tuple[Span, ...]:
         if span.end > span.start and (not kept or span.start >= kept[-1].end):
             kept.append(span)
     return tuple(kept)
-
-
-def named(text: str) -> Iterator[re.Match[str]]:
-    """What a rule of :data:`SPANS` finds."""
-    yield from FOUND.finditer(text)
 
 
 def code_lines(text: str) -> Iterator[Span]:
@@ -149,78 +133,3 @@ def mask(text: str) -> tuple[str, list[str]]:
         parts += [text[end : span.start], f"⟦{len(taken)}⟧"]
         end = span.end
     return "".join([*parts, text[end:]]), taken
-
-
-def fault(text: str, taken: list[str]) -> Verdict | None:
-    """What happened to the tokens on their way: one is lost, comes twice, or was never given out."""
-    seen = Counter(numbered(match[1]) for match in TOKEN.finditer(text))
-    for number, original in enumerate(taken, 1):
-        if seen[number] != 1:
-            return "token lost" if not seen[number] else "token doubled", f"⟦{number}⟧ = {original[:80]}"
-    unknown = sorted(set(seen) - set(range(1, len(taken) + 1)))
-    return ("token invented", f"⟦{unknown[0]}⟧") if unknown else None
-
-
-def numbered(digits: str) -> int:
-    """A token's number; none was given out that is too long for Python to read."""
-    return int(digits) if len(digits) < 10 else sys.maxsize
-
-
-def restore(text: str, taken: list[str]) -> str:
-    """The text with what its tokens stand for; ``fault`` tells beforehand whether all of them are there."""
-
-    def original(match: re.Match[str]) -> str:
-        number = numbered(match[1])
-        return taken[number - 1] if 1 <= number <= len(taken) else match[0]
-
-    return TOKEN.sub(original, text)
-
-
-# a run of white space is looked at once, from its begin
-PARAGRAPH, LINE = re.compile(r"(?<!\s)\s*\n[ \t]*\n\s*"), re.compile(r"(?<!\s)\s*\n\s*")
-SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\da-z_])|(?<!\s)\s*\n\s*")
-
-
-def parted(text: str, boundary: re.Pattern[str]) -> list[Piece]:
-    """The text cut at each boundary; what the boundary matches stays behind the piece before it."""
-    pieces, start = list[Piece](), 0
-    for match in boundary.finditer(text):
-        space = len(match[0]) - len(match[0].lstrip("\"'”’)]"))  # closing quotes belong to their sentence
-        cut = match.start() + space
-        if cut > start or not pieces:
-            pieces.append(Piece(text[start:cut], text[cut : match.end()]))
-            start = match.end()
-    return [*pieces, Piece(text[start:], "")]
-
-
-def sentences(text: str) -> list[Piece]:
-    """The text sentence by sentence, for engines that drop what follows the first."""
-    return parted(text, SENTENCE)
-
-
-def split(text: str, longest: int) -> list[Piece]:
-    """The text in pieces of at most so many characters: paragraphs together, else lines, else sentences.
-
-    A sentence that is longer than that stays whole.
-    """
-    return packed(text, longest, [PARAGRAPH, LINE, SENTENCE])
-
-
-def packed(text: str, longest: int, boundaries: list[re.Pattern[str]]) -> list[Piece]:
-    """Neighbours put together as far as they fit; what is too long by itself is cut at the next kind of boundary."""
-    if len(text) <= longest or not boundaries:
-        return [Piece(text, "")]
-    pieces: list[Piece] = []
-    for part in parted(text, boundaries[0]):
-        last = pieces[-1] if pieces else None
-        if last is not None and len(last.text) + len(last.after) + len(part.text) <= longest:
-            pieces[-1] = Piece(last.text + last.after + part.text, part.after)
-        else:
-            *before, end = packed(part.text, longest, boundaries[1:])
-            pieces += [*before, Piece(end.text, end.after + part.after)]
-    return pieces
-
-
-def join(pieces: list[Piece], texts: list[str]) -> str:
-    """The translations of some pieces as one text, with the white space of the original between them."""
-    return "".join(text + piece.after for piece, text in zip(pieces, texts, strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from stages.lib.params import Validate
 from stages.lib.records import Message, Verdict
-from stages.lib.validators import Similarity, verdict
+from stages.lib.validators import verdict
 from stages.lib.vietnamese import whole
 
 
@@ -39,7 +39,6 @@ def fault(
     texts: list[str] | None,
     finish_reason: str,
     thresholds: Validate,
-    similarity: Similarity | None = None,
 ) -> Verdict | None:
     """(name, detail) of the first check that a translation fails, or None.
 
@@ -53,7 +52,7 @@ def fault(
         if old is None:
             continue
         if old.strip():
-            found = verdict(old, new, finish_reason=finish_reason, thresholds=thresholds, similarity=similarity)
+            found = verdict(old, new, finish_reason=finish_reason, thresholds=thresholds)
         else:
             found = ("invented", f"{new.strip()[:80]!r} for an empty text") if new.strip() else None
         if found:

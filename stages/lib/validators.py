@@ -3,13 +3,14 @@
 Surface checks alone: they count scripts, diacritics, words, sentences, numbers, list items and what must stay as
 it is (``stages/lib/protect.py``). Each threshold is a param. A fluent sentence that says something else passes
 most of them; for that there is ``similarity``, anything that scores how near a text and its translation are
-(``stages/lib/lexicon.py`` learns one from accepted pairs). Not covered: style, grammar, forms of address.
+(``benchmarks/lexicon.py`` learns one from accepted pairs). Not covered: style, grammar, forms of address.
 """
 
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from stages.lib import protect
 from stages.lib.params import Validate
@@ -17,7 +18,13 @@ from stages.lib.records import Verdict
 from stages.lib.sentences import lost, new, unpaired
 from stages.lib.vietnamese import ENGLISH, VIETNAMESE_LETTER, syllables
 
-Similarity = Callable[[list[str], list[str]], list[float]]  # (sources, translations) → one score each, high if near
+
+class Similarity(NamedTuple):
+    """A measure of how near translations are to their sources, and the lowest score that is near enough."""
+
+    scores: Callable[[list[str], list[str]], list[float]]
+    lowest: float
+
 
 FAILURE_MARKERS = ("|||TRANSLATION_FAILED|||", "TRANSLATION_FAILED")
 # syllables of both languages
@@ -96,8 +103,8 @@ def verdict(
         if fault := check(source, translation, thresholds):
             return fault
     if similarity is not None and syllables(source):
-        [score] = similarity([source], [translation])
-        if score < thresholds.similarity:
+        [score] = similarity.scores([source], [translation])
+        if score < similarity.lowest:
             return "says something else", f"similarity {score:.2f}"
     return None
 
