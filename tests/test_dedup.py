@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import corpus
-from stages import decontaminate, dedup, split
+from stages import dedup
 from stages.lib import families, minhash, records, shingles
-from stages.lib.params import Dedup, Split
+from stages.lib.params import Dedup
 from stages.lib.records import Message, Record
 from stages.lib.shingles import Shingles
 
@@ -332,30 +332,3 @@ def test_batches_hold_as_many_rows_as_fit(tmp_path: Path) -> None:
 def test_no_text_makes_it_fail_and_no_row_is_lost(tmp_path_factory: pytest.TempPathFactory, rows: list[str]) -> None:
     texts = [text.encode("utf-8", "replace").decode() for text in rows]
     sift(tmp_path_factory.mktemp("any"), [record(text) for text in dict.fromkeys(texts)])
-
-
-def test_contamination_is_a_whole_short_question_or_a_long_run() -> None:
-    long = "một hai ba bốn năm sáu bảy tám chín mười mười một mười hai mười ba"
-    runs = decontaminate.cut(decontaminate.index(iter(["Thủ đô của Lào là gì?", long])), 13)
-    assert decontaminate.overlap(record("Cho tôi hỏi: thủ đô của LÀO là gì"), runs) == (
-        "asked by a benchmark",
-        "Thủ đô của Lào là gì?",
-    )
-    assert decontaminate.overlap(record("Thủ đô của Thái Lan là gì?"), runs) is None
-    assert decontaminate.overlap(record("x y " + long), runs) is not None
-    assert decontaminate.overlap(record("x y " + long.rsplit(" ", 4)[0]), runs) is None
-
-
-def test_the_original_of_a_translation_is_searched_too() -> None:
-    runs = decontaminate.cut(decontaminate.index(iter(["What is the capital of Laos?"])), 13)
-    translated = record("Lào có thủ đô nào?")
-    translated["original"] = [{"role": "text", "content": "what is the capital of Laos"}]
-    assert decontaminate.overlap(translated, runs) is not None
-
-
-def test_a_group_falls_on_one_side_whatever_else_is_there() -> None:
-    dial = Split(seed=1, validation=0.3, preferences=0.3)
-    rows = [record(f"t{number}", group=f"g{number % 50}") for number in range(400)]
-    sides = {row["group"]: split.held_out(row, set(), dial) for row in rows}
-    assert all(sides[row["group"]] == split.held_out(row, set(), dial) for row in rows)
-    assert 5 <= sum(sides.values()) <= 25

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.lexicon import Lexicon
-from stages.lib import paramfile, sentences, validators
+from stages.lib import numbers, paramfile, sentences, validators
 from stages.lib.params import Validate
 
 CHECKS = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
@@ -225,19 +225,19 @@ def test_a_lexicons_bound_refuses_about_the_share_that_it_is_told() -> None:
 @pytest.mark.parametrize("number", range(100))
 def test_the_numbers_up_to_99_are_known_by_their_words(number: int) -> None:
     words = {4: "bốn", 15: "mười lăm", 20: "hai mươi", 21: "hai mươi mốt", 55: "năm mươi lăm", 74: "bảy mươi tư"}
-    said = words.get(number) or next(name for name, digits in sentences.NAMES.items() if digits == str(number))
-    assert sentences.lost(f"It is {number}.", f"Đó là {said} cái.") == []
-    assert sentences.lost(f"It is {number + 1}.", f"Đó là {said} cái.") == [str(number + 1)]
+    said = words.get(number) or next(name for name, digits in numbers.NAMES.items() if digits == str(number))
+    assert numbers.lost(f"It is {number}.", f"Đó là {said} cái.") == []
+    assert numbers.lost(f"It is {number + 1}.", f"Đó là {said} cái.") == [str(number + 1)]
 
 
 def test_a_number_of_any_length_is_read() -> None:
     long = "9" * 5000
-    assert sentences.lost(f"It is {long}.", f"Đó là {long}.") == [] and sentences.new("It is 1.", long) == [long]
+    assert numbers.lost(f"It is {long}.", f"Đó là {long}.") == [] and numbers.new("It is 1.", long) == [long]
     assert verdict(f"It is {long}.", f"Đó là {long[1:]}.") == "numbers lost"
 
 
 def test_texts_of_any_length_are_judged_in_time() -> None:
     started = time.monotonic()
     assert sentences.unpaired("It rains now. " * 2000, "Trời mưa. " * 1000, 1.5, 4.0) == 0
-    assert sentences.lost("1,5 " * 5000, "2 " * 5000) == ["1,5"] * 5000
+    assert numbers.lost("1,5 " * 5000, "2 " * 5000) == ["1,5"] * 5000
     assert time.monotonic() - started < 3

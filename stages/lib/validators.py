@@ -1,7 +1,7 @@
 """What a translation may have lost, by name: ``verdict`` is the first thing that is wrong with one, or None.
 
 Surface checks alone: they count scripts, diacritics, words, sentences, numbers, list items and what must stay as
-it is (``stages/lib/protect.py``). Each threshold is a param. A fluent sentence that says something else passes
+it is (``stages/lib/verbatim.py``). Each threshold is a param. A fluent sentence that says something else passes
 most of them; for that there is ``similarity``, anything that scores how near a text and its translation are
 (``benchmarks/lexicon.py`` learns one from accepted pairs). Not covered: style, grammar, forms of address.
 """
@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stages.lib import protect
+from stages.lib import verbatim
+from stages.lib.numbers import lost, new
 from stages.lib.params import Validate
 from stages.lib.records import Verdict
-from stages.lib.sentences import lost, new, unpaired
+from stages.lib.sentences import unpaired
 from stages.lib.vietnamese import ENGLISH, VIETNAMESE_LETTER, syllables
 
 
@@ -164,7 +165,7 @@ def answered(source: str, translation: str, thresholds: Validate) -> Verdict | N
 
 def code(source: str, translation: str, thresholds: Validate) -> Verdict | None:
     """Names and signs of code, strings and comments aside."""
-    for span in protect.spans(source):
+    for span in verbatim.spans(source):
         if span.kind == "code":
             part = source[span.start : span.end]
             bones = Counter(CODE_TOKEN.findall(COMMENT.sub(" ", part)))
@@ -176,24 +177,24 @@ def code(source: str, translation: str, thresholds: Validate) -> Verdict | None:
 
 def placeholders(source: str, translation: str, thresholds: Validate) -> Verdict | None:
     """Addresses, formulas, placeholders, tags, the bones of JSON and tables."""
-    wanted, there = verbatim(source), verbatim(translation)
+    wanted, there = to_the_letter(source), to_the_letter(translation)
     for (kind, part), count in wanted.items():
         if max(there[kind, part], translation.count(part) if kind not in {"table", "json"} else 0) < count:
             return "placeholders lost", f"{kind} {part[:80]}"
     return None
 
 
-def verbatim(text: str) -> Counter[tuple[str, str]]:
+def to_the_letter(text: str) -> Counter[tuple[str, str]]:
     """(kind, text) of what must be found again: to the letter, but for the width of tables and JSON's values."""
     kept = Counter[tuple[str, str]]()
     bones = set[int]()
-    for span in protect.spans(text):
+    for span in verbatim.spans(text):
         part = text[span.start : span.end].strip()
         if span.kind == "json":
             bones.add(span.start)
         elif span.kind in VERBATIM:
             kept[span.kind, WIDTH.sub("---", part) if span.kind == "table" else part] += 1
-    kept.update(("json", protect.skeleton(text[start:end])) for start, end in protect.objects(text) if start in bones)
+    kept.update(("json", verbatim.skeleton(text[start:end])) for start, end in verbatim.objects(text) if start in bones)
     return kept
 
 
@@ -253,7 +254,7 @@ def ended(source: str, translation: str) -> bool:
 
 def words(text: str) -> list[str]:
     """The syllables of a text without what must not be translated."""
-    return syllables(protect.TOKEN.sub(" ", protect.mask(text)[0]))
+    return syllables(verbatim.TOKEN.sub(" ", verbatim.mask(text)[0]))
 
 
 def foreign(word: str, copied: bool) -> bool:

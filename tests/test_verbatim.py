@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import protect
+from stages.lib import verbatim
 
 SIGNS = st.text(st.sampled_from("ab Xé.!?\n\n`$|{}[]⟦⟧19\\\"':#<>/%s_=();-@") | st.characters(), max_size=80)
 MIXED = st.lists(
@@ -21,9 +21,9 @@ MIXED = st.lists(
 
 def back(text: str) -> str:
     """The text put together again from what ``mask`` made of it."""
-    masked, taken = protect.mask(text)
+    masked, taken = verbatim.mask(text)
     held = iter(taken)
-    return protect.TOKEN.sub(lambda token: next(held), masked)
+    return verbatim.TOKEN.sub(lambda token: next(held), masked)
 
 
 @given(MIXED)
@@ -53,7 +53,7 @@ def test_any_text_comes_back_as_it_was(text: str) -> None:
     ],
 )  # fmt: skip
 def test_each_kind_is_found(kind: str, text: str, kept: str) -> None:
-    assert [(span.kind, text[span.start : span.end]) for span in protect.spans(text)] == [(kind, kept)]
+    assert [(span.kind, text[span.start : span.end]) for span in verbatim.spans(text)] == [(kind, kept)]
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_each_kind_is_found(kind: str, text: str, kept: str) -> None:
     ],
 )
 def test_prose_is_left_to_the_teacher(text: str) -> None:
-    assert protect.spans(text) == ()
+    assert verbatim.spans(text) == ()
 
 
 def test_json_and_tables_keep_their_bones_and_show_their_words() -> None:
-    assert protect.mask('Sửa {"title": "A good day", "n": 3} nhé')[0] == "Sửa ⟦1⟧A good day⟦2⟧ nhé"
-    masked, taken = protect.mask("| Name | Age |\n|---|---|\n| An | 9 |")
+    assert verbatim.mask('Sửa {"title": "A good day", "n": 3} nhé')[0] == "Sửa ⟦1⟧A good day⟦2⟧ nhé"
+    masked, taken = verbatim.mask("| Name | Age |\n|---|---|\n| An | 9 |")
     assert masked == "⟦1⟧ Name ⟦2⟧ Age ⟦3⟧\n⟦4⟧\n⟦5⟧ An ⟦6⟧ 9 ⟦7⟧" and taken[3] == "|---|---|"
 
 
