@@ -18,9 +18,10 @@ from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.journal import Entry, Journal, home
 from stages.lib.licences import allowed
 from stages.lib.novelty import Novelty
-from stages.lib.params import Generate, Licences, Teacher
+from stages.lib.params import Generate, Licences, Spend, Teacher
 from stages.lib.records import Message, Record
-from stages.lib.teacher import Failure, Prompt, ask, check_failures
+from stages.lib.requests import Failure, Prompt
+from stages.lib.teacher import ask, check_failures
 
 Task = dict[str, str]
 NAME = "generated"
@@ -37,6 +38,7 @@ def main(
     dropped: Out,
     *,
     teacher: Teacher,
+    spend: Spend,
     generate: Generate,
     licences: Licences,
 ) -> None:
@@ -49,7 +51,9 @@ def main(
     with records.Table(generated) as keep, records.Table(dropped, records.DROPPED) as drop:
         for round_number in range(1, rounds + 1):
             texts = [request(pool, generate, rng) for _ in range(generate.requests)]
-            answers = ask(teacher, journal, prompt, texts, f"generate, round {round_number} of {generate.rounds}")
+            answers = ask(
+                teacher, spend, journal, prompt, texts, f"generate, round {round_number} of {generate.rounds}"
+            )
             for number, answer in enumerate(answers, 1):
                 if isinstance(answer, Failure):
                     failed.append(answer.reason)

@@ -15,9 +15,10 @@ from stages.lib import contract, records, translation
 from stages.lib.contract import Dep, Out, Refusal, Word
 from stages.lib.journal import Entry, Journal, home
 from stages.lib.licences import allowed
-from stages.lib.params import Licences, Teacher, Translate, Validate
+from stages.lib.params import Licences, Spend, Teacher, Translate, Validate
 from stages.lib.records import Message, Record
-from stages.lib.teacher import Failure, Prompt, ask, check_failures
+from stages.lib.requests import Failure, Prompt
+from stages.lib.teacher import ask, check_failures
 
 BATCH = 2048  # records whose requests are under way together
 
@@ -31,6 +32,7 @@ def main(
     dropped: Out,
     *,
     teacher: Teacher,
+    spend: Spend,
     licences: Licences,
     translate: Translate,
 ) -> None:
@@ -42,7 +44,9 @@ def main(
         while batch := list(islice(rows, BATCH)):
             foreign = [r for r in batch if r["lang"] != "vi" and allowed(r["licence"], licences)]
             texts = [translation.request(record["messages"]) for record in foreign]
-            answers = dict(zip((r["id"] for r in foreign), ask(teacher, journal, prompt, texts, name), strict=True))
+            answers = dict(
+                zip((r["id"] for r in foreign), ask(teacher, spend, journal, prompt, texts, name), strict=True)
+            )
             asked += len(foreign)
             for record in batch:
                 if not allowed(record["licence"], licences):

@@ -14,12 +14,15 @@ import pytest
 from stages import generate, translate
 from stages.lib import paramfile, records, translation
 from stages.lib.contract import Refusal
+from stages.lib.endpoint import pause
 from stages.lib.journal import Entry, Journal, entries, line
-from stages.lib.params import Teacher
+from stages.lib.params import Price, Spend, Teacher
 from stages.lib.records import Message
-from stages.lib.teacher import Failure, Prompt, ask, check_failures, key, pause
+from stages.lib.requests import Failure, Prompt, key
+from stages.lib.teacher import ask, check_failures
 
 PROMPT = Prompt("p", "Answer.")
+SPEND = Spend(cap=1.0, dong=26000.0, batch=0.5, prices={"m": Price(input=1.0, output=4.0)})
 
 
 class Server(ThreadingHTTPServer):
@@ -95,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    monkeypatch.setattr("stages.lib.teacher.pause", lambda attempt, wait: 0.01)
+    monkeypatch.setattr("stages.lib.endpoint.pause", lambda attempt, wait: 0.01)
     with Server() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
@@ -106,7 +109,8 @@ def teacher(server: Server | None, **changes: Any) -> Teacher:
     url = f"http://127.0.0.1:{server.server_port}/v1" if server else "http://127.0.0.1:9/v1"
     values: dict[str, Any] = {
         "engine": "openai", "model": "m", "base_url": url, "temperature": 0.0, "max_tokens": 99, "concurrency": 4,
-        "timeout": 10.0, "retries": 2, "max_failed": 0.0,
+        "timeout": 10.0, "retries": 2, "max_failed": 0.0, "api_key": "OPENAI_API_KEY", "json_schema": True,
+        "requests_per_minute": 0, "tokens_per_minute": 0, "nllb": None, "fallback": None,
     }  # fmt: skip
     return Teacher(**(values | changes))
 
@@ -114,10 +118,10 @@ def teacher(server: Server | None, **changes: Any) -> Teacher:
 def test_each_text_is_asked_once_in_order_and_never_again(server: Server, tmp_path: Path) -> None:
     own = tmp_path / "journal.jsonl"
     texts = ["một", "hai", "một", "429 ba", "500 bốn", "hai"]
-    answers = ask(teacher(server), Journal(own=own), PROMPT, texts, "test")
+    answers = ask(teacher(server), SPEND, Journal(own=own), PROMPT, texts, "test")
     assert [isinstance(answer, dict) and answer["answer"] for answer in answers] == [f"answer to {t}" for t in texts]
     assert server.asked == {"một": 1, "hai": 1, "429 ba": 2, "500 bốn": 2}
-    again = ask(teacher(server, base_url="http://127.0.0.1:9/v1"), Journal(own=own), PROMPT, texts, "test")
+    again = ask(teacher(server, base_url="http://127.0.0.1:9/v1"), SPEND, Journal(own=own), PROMPT, texts, "test")
     assert again == answers and server.asked.total() == 6
     journal = own.read_text(encoding="utf-8")
     assert "sk-secret" not in journal and journal.count("\n") == 4
@@ -125,7 +129,7 @@ def test_each_text_is_asked_once_in_order_and_never_again(server: Server, tmp_pa
 
 def test_what_looks_like_success_and_is_none_gets_its_name(server: Server, tmp_path: Path) -> None:
     texts = ["length", "content_filter", "empty", "400", "html", "fine"]
-    answers = ask(teacher(server), Journal(own=tmp_path / "j"), PROMPT, texts, "test")
+    answers = ask(teacher(server), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
     reasons = [answer.reason if isinstance(answer, Failure) else answer["answer"] for answer in answers]
     assert reasons == [
         "truncated",
@@ -143,23 +147,23 @@ def test_what_looks_like_success_and_is_none_gets_its_name(server: Server, tmp_p
 )
 def test_what_would_fail_every_request_stops_the_run(server: Server, tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(Refusal, match=said):
-        ask(teacher(server), Journal(own=tmp_path / "j"), PROMPT, [text], "test")
+        ask(teacher(server), SPEND, Journal(own=tmp_path / "j"), PROMPT, [text], "test")
     assert server.asked[text] == 1
 
 
 def test_a_slow_answer_is_paid_once_and_never_asked_again_by_itself(server: Server, tmp_path: Path) -> None:
-    (answer,) = ask(teacher(server, timeout=0.2), Journal(own=tmp_path / "j"), PROMPT, ["slow"], "test")
+    (answer,) = ask(teacher(server, timeout=0.2), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["slow"], "test")
     assert isinstance(answer, Failure) and answer.reason == "timed out" and server.asked["slow"] == 1
 
 
 def test_what_is_under_way_when_the_run_stops_is_still_written_down(server: Server, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="no credit left"):
-        ask(teacher(server), Journal(own=tmp_path / "j"), PROMPT, ["slow", "quota", "slow too"], "test")
+        ask(teacher(server), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["slow", "quota", "slow too"], "test")
     assert {entry["input"] for entry in entries(tmp_path / "j")} == {"slow", "slow too"}
 
 
 def test_odd_replies_fail_alone(server: Server, tmp_path: Path) -> None:
-    answers = ask(teacher(server), Journal(own=tmp_path / "j"), PROMPT, ["422", "broken", "fine"], "test")
+    answers = ask(teacher(server), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["422", "broken", "fine"], "test")
     assert [answer.reason for answer in answers if isinstance(answer, Failure)] == ["request refused", "no answer"]
     assert server.asked == {"422": 1, "broken": 3, "fine": 1}
 
@@ -167,11 +171,11 @@ def test_odd_replies_fail_alone(server: Server, tmp_path: Path) -> None:
 def test_without_a_key_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(Refusal, match="OPENAI_API_KEY"):
-        ask(teacher(None), Journal(own=tmp_path / "j"), PROMPT, ["x"], "test")
+        ask(teacher(None), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test")
 
 
 def test_the_journal_engine_asks_nobody(tmp_path: Path) -> None:
-    answers = ask(teacher(None, engine="journal"), Journal(own=tmp_path / "j"), PROMPT, ["x"], "test")
+    answers = ask(teacher(None, engine="journal"), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test")
     assert answers == [Failure("not in the journal", "teacher.engine: journal asks nobody")]
     assert not (tmp_path / "j").exists()
 

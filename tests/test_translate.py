@@ -9,9 +9,9 @@ from stages.lib import paramfile, records, translation
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, line
 from stages.lib.records import Record
-from stages.lib.teacher import Prompt, key
+from stages.lib.requests import Prompt, key
 
-PROMPT = Path("stages/prompts/translate.txt")
+PROMPT = Path("stages/prompts/translate.yaml")
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
 
 
@@ -41,7 +41,7 @@ def run(folder: Path, answers: list[str], max_refused: float) -> tuple[list[Reco
             journal.write(line(entry))
     checks = DIALS.translate.model_copy(update={"max_refused": max_refused})
     words = [folder / "rows", PROMPT, *(folder / name for name in ("journal", "kept", "dropped"))]
-    translate.main("s", *words, teacher=DIALS.teacher, licences="all", translate=checks)
+    translate.main("s", *words, teacher=DIALS.teacher, spend=DIALS.spend, licences="all", translate=checks)
     return list(records.read(folder / "kept")), list(records.read(folder / "dropped"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from stages.lib import journal, paramfile
 from stages.lib.journal import Entry
 from stages.lib.params import Teacher
-from stages.lib.teacher import Prompt, key
+from stages.lib.requests import Prompt, key
 
 SHIPPED = Path("data/sample/teacher.jsonl")
 PROMPTS = Path("stages/prompts")
@@ -27,7 +27,7 @@ def rekey(entries: list[Entry], teacher: Teacher, prompts: dict[str, Prompt]) ->
 def main() -> None:
     """Rewrite the shipped journal in place; the entries keep their order."""
     teacher = paramfile.check(Path("params.yaml"), Path("recipes"))[0].teacher
-    prompts = {path.stem: Prompt.load(path) for path in sorted(PROMPTS.glob("*.txt"))}
+    prompts = {path.stem: Prompt.load(path) for path in sorted(PROMPTS.glob("*.yaml"))}
     old = list(journal.entries(SHIPPED))
     new = rekey(old, teacher, prompts)
     SHIPPED.write_text("".join(map(journal.line, new)), encoding="utf-8")

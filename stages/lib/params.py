@@ -24,6 +24,7 @@ from stages.lib.licences import LICENCES, OWN
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Lr = Literal["auto"] | PositiveFloat
+Variable = Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -67,18 +68,56 @@ class Parse(Section):
     max_refused: Share
 
 
+class Nllb(Section):
+    """How an NLLB model decodes; part of the key of its answers."""
+
+    quantization: Literal["float32", "int8", "int8_float16", "float16"]
+    beam: PositiveInt
+
+
+class Fallback(Section):
+    """Who is asked when the teacher's answer fails its checks twice; the rest is as the teacher's."""
+
+    engine: Literal["openai", "batch", "nllb"]
+    model: str
+    base_url: str
+    api_key: Variable
+
+
 class Teacher(Section):
     """Who answers translation and generation requests, and how hard it may be asked."""
 
-    engine: Literal["journal", "openai"]
+    engine: Literal["journal", "openai", "batch", "nllb"]
     model: str
     base_url: str
+    api_key: Variable
     temperature: Annotated[float, Field(ge=0, le=2)]
     max_tokens: PositiveInt
+    json_schema: bool
     concurrency: PositiveInt
+    requests_per_minute: Count
+    tokens_per_minute: Count
     timeout: PositiveFloat
     retries: Count
     max_failed: Share
+    nllb: Nllb | None
+    fallback: Fallback | None
+
+
+class Price(Section):
+    """Dollars for a million tokens."""
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+
+
+class Spend(Section):
+    """What the teacher may cost, and what its tokens do."""
+
+    cap: Annotated[float, Field(ge=0)]
+    dong: PositiveFloat
+    batch: Share
+    prices: dict[str, Price]
 
 
 class Ratio(Section):
@@ -191,6 +230,7 @@ class Params(BaseModel):
     sources: dict[str, Source]
     parse: Parse
     teacher: Teacher
+    spend: Spend
     translate: Translate
     generate: Generate
     clean: Clean
