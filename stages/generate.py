@@ -77,7 +77,12 @@ def main(
                     else:
                         pool.add(task)
                         keep.add(record)
-    check_failures(len(failed), generate.rounds * generate.requests, teacher, "generate", failed)
+    check_failures(len(failed), planned(generate), teacher, "generate", failed)
+
+
+def planned(generate: Generate) -> int:
+    """How many requests the params make, whatever is answered."""
+    return generate.rounds * generate.requests
 
 
 class Pool:

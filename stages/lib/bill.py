@@ -40,7 +40,7 @@ class Bill:
         self.spent = self.lost = self.worth = 0.0  # dollars: worth is what all uses would cost without a journal
         self._name, self._spend = name, spend
         self._models: set[str] = set()
-        self._seconds = 0.0
+        self._slots = 0.0  # seconds, for each request that could be under way
         self._table = records.Table(path, SCHEMA)
 
     def use(self, entry: Entry) -> None:
@@ -61,13 +61,13 @@ class Bill:
         price = self._spend.prices.get(entry["model"], prices.NOTHING)
         self.worth += prices.dollars(price, prompt, completion, self._spend.batch if batch else 1.0)
 
-    def settle(self, purse: Purse, seconds: float) -> None:
-        """Note what was bought with a purse, and how long it took."""
+    def settle(self, purse: Purse, concurrency: int, seconds: float) -> None:
+        """Note what was bought with a purse, how many requests at a time, and how long it took."""
         self.bought += purse.answers
         self.spent += purse.spent
         self.lost += purse.lost
         self._models.add(purse.model)
-        self._seconds += seconds
+        self._slots += seconds * concurrency
 
     def __enter__(self) -> "Bill":
         return self
@@ -85,7 +85,7 @@ class Bill:
                 "when": time.strftime("%Y-%m-%d %H:%M:%S"),
             }
             row |= {"uses": self.uses, "bought": self.bought, "spent": self.spent, "lost": self.lost}
-            row |= {"saved": self.saved, "seconds": round(self._seconds, 3), "whole": kind is None}
+            row |= {"saved": self.saved, "slot_seconds": round(self._slots, 3), "whole": kind is None}
             account.append(home().with_name(account.LEDGER), row)
 
     @property

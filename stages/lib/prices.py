@@ -29,7 +29,7 @@ def dollars(price: Price, prompt: int, completion: int, share: float = 1.0) -> f
 
 def money(amount: float) -> str:
     """Dollars in words: cents, and more digits for what is less than a dollar."""
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+    return f"${amount:.4f}" if 0.00005 <= amount < 1 else f"${amount:,.2f}"
 
 
 def dong(amount: float, spend: Spend) -> str:
