@@ -14,7 +14,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test verify remote push pull chat clean
+.PHONY: help setup price repro test verify remote push pull chat clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ setup: ## make .venv with the pinned packages; EXTRAS="s3 ssh webdav" adds kinds
 		echo "Installing the packages of pyproject.toml into $(VENV) (some minutes the first time)" && \
 		python -m pip install -qq -c constraints.txt -r $(VENV)/wanted && \
 		cp $(VENV)/wanted $(VENV)/installed; }
+
+price: setup ## say what the teacher would cost before it is asked: requests, tokens, dollars, đồng, time
+	@python -m tools.price
 
 repro: setup ## make whatever is out of date: data, models, scores, report
 	@dvc repro

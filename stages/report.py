@@ -64,6 +64,7 @@ def main(
             answers=side_by_side(samples),
             data=counts,
             bills=bill_rows(spent, spend),
+            unmetered=spent["total"]["unmetered"],
             examples=read(card)["examples"],
         ),
         encoding="utf-8",

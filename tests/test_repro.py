@@ -71,7 +71,7 @@ def test_a_repro_writes_nothing_into_git_but_the_lock_and_the_metrics(made: Path
     ).stdout
     assert {line[3:] for line in status.splitlines()} <= {
         "dvc.lock",
-        *(f"metrics/{n}.json" for n in ("scores", "training", "data")),
+        *(f"metrics/{n}.json" for n in ("scores", "training", "data", "spend")),
     }
 
 

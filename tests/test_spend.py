@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from stages.lib import account, paramfile, prices, records
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, line
-from stages.lib.params import Price, Spend, Teacher
+from stages.lib.params import Fallback, Price, Spend, Teacher
 from stages.lib.spend import Hold, Purse, at_most, cost, say_once
 from tests.conftest import Run
 
@@ -138,6 +138,10 @@ def test_a_cap_of_nothing_buys_nothing_and_still_asks_what_is_free(tmp_path: Pat
 def test_a_model_without_a_price_is_refused_with_the_line_to_write(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"no price for 'new'.*`new: \{input: …, output: …\}`"):
         Purse(spend(), teacher("new"), tmp_path / "j")
+    other = Fallback(engine="openai", model="new", base_url="http://127.0.0.1:9/v1", api_key="K")
+    with pytest.raises(Refusal, match="no price for 'new'"):
+        Purse(spend(), teacher(fallback=other), tmp_path / "j")
+    assert Purse(spend(), teacher("new", engine="nllb"), tmp_path / "j").price == prices.NOTHING
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
@@ -184,13 +188,13 @@ time.sleep(60)
 
 
 def test_what_a_batch_has_under_way_is_in_flight_for_others_and_held_again_by_batch(tmp_path: Path) -> None:
-    sent = Purse(spend(), teacher(), tmp_path / "j", discount=0.5)
+    sent = Purse(spend(), teacher(engine="batch"), tmp_path / "j", discount=0.5)
     sent.hold_now(1_000_000, 0)
     other = Purse(spend(), teacher(), tmp_path / "j")
     assert other.in_flight == pytest.approx(0.5)
     with pytest.raises(Refusal, match="in flight"):
         other.hold_now(500_001, 0)
-    assert Purse(spend(), teacher(), tmp_path / "j", discount=0.5).in_flight == 0
+    assert Purse(spend(), teacher(engine="batch"), tmp_path / "j", discount=0.5).in_flight == 0
 
 
 ODD = [

@@ -69,7 +69,7 @@ def main() -> int:
 def page(dials: Params, journal: Journal) -> str:
     """All that is known beforehand."""
     teacher, money = dials.teacher, dials.spend
-    price = prices.NOTHING if teacher.engine == "nllb" else prices.price(money, teacher.model)
+    price = prices.price(money, teacher.model, teacher.engine)
     seen: set[int] = set()
     stages, missing = [invented(dials, journal)], []
     for name, source in dials.sources.items():
@@ -178,7 +178,7 @@ def scaled(
 
 def table_of(dials: Params, stages: list[Stage], share: float) -> list[str]:
     """A line for each stage, and one for all."""
-    price = dials.spend.prices.get(dials.teacher.model, prices.NOTHING)
+    price = prices.price(dials.spend, dials.teacher.model, dials.teacher.engine)
     rows = [("stage", "requests", "known", "new", "tokens in", "out", "dollars", "đồng", "time")]
     whole = Stage("all together")
     times = [duration(dials, each) for each in stages]

@@ -36,7 +36,7 @@ class Bill:
     """A row for each use of an answer: one that is used twice stands there twice, and costs once."""
 
     def __init__(self, path: Path, name: str, spend: Spend) -> None:
-        self.uses = self.bought = 0
+        self.uses = self.bought = self.unmetered = 0
         self.spent = self.lost = self.worth = 0.0  # dollars: worth is what all uses would cost without a journal
         self._name, self._spend = name, spend
         self._models: set[str] = set()
@@ -64,6 +64,7 @@ class Bill:
     def settle(self, purse: Purse, concurrency: int, seconds: float) -> None:
         """Note what was bought with a purse, how many requests at a time, and how long it took."""
         self.bought += purse.answers
+        self.unmetered += purse.unmetered
         self.spent += purse.spent
         self.lost += purse.lost
         self._models.add(purse.model)
@@ -98,6 +99,8 @@ class Bill:
         known = max(0, self.uses - self.bought)
         line = f"{self.bought:,} answers bought for {prices.both(self.spent, self._spend)}, "
         line += f"{known:,} from the journal (saved {prices.both(self.saved, self._spend)})"
+        if self.unmetered and self.spent:
+            line += f"; {self.unmetered:,} came without usage and count as the most that they can have cost"
         if self.lost:
             line += f"; {prices.money(self.lost)} of what was spent may have been billed without an answer"
         return line

@@ -11,8 +11,10 @@ MILLION = 1_000_000
 NOTHING = Price(input=0.0, output=0.0)
 
 
-def price(spend: Spend, model: str) -> Price:
-    """The price of a model that is about to be paid; a refusal if the params name none."""
+def price(spend: Spend, model: str, engine: str) -> Price:
+    """The price of a model that is about to be asked; a refusal if the params name none, but for this machine's own."""
+    if engine == "nllb":
+        return spend.prices.get(model, NOTHING)
     if model not in spend.prices:
         raise Refusal(
             f"params.yaml: spend.prices has no price for {model!r}, so nothing is asked. Write the line "

@@ -43,9 +43,11 @@ class Purse:
 
     def __init__(self, spend: Spend, teacher: Teacher, journal: Path, *, discount: float = 1.0) -> None:
         self.spend, self.model, self.share = spend, teacher.model, discount
-        self.price = prices.price(spend, teacher.model)
-        self.answers = self.unmetered = self.losses = 0  # of this purse
-        self._journal, self._batch = journal, discount < 1
+        self.price = prices.price(spend, teacher.model, teacher.engine)
+        if teacher.fallback:  # better now than when the first answer has failed
+            prices.price(spend, teacher.fallback.model, teacher.fallback.engine)
+        self.answers = self.unmetered = 0  # of this purse
+        self._journal, self._batch = journal, teacher.engine == "batch"
         self._paid, self._lost, self._held = [0, 0], [0, 0], [0, 0]
         self._waiting: list[asyncio.Future[None]] = []
         self._note = account.UnderWay(journal, teacher.model, self._batch)
@@ -115,7 +117,6 @@ class Purse:
 
     def lose(self, hold: Hold) -> None:
         """No answer came, but it may have been billed."""
-        self.losses += 1
         self._lost[0] += hold.prompt
         self._lost[1] += hold.completion
         if self._dollars(hold.prompt, hold.completion):
@@ -171,7 +172,7 @@ def cost(spend: Spend, sums: account.Sums) -> float:
         if model not in spend.prices:
             say_once(
                 f"spend.prices has no price for {model}: its {found.answers:,} answers in the journal are not counted "
-                "against spend.cap"
+                "against spend.cap; give it one, of 0.0 if they were free"
             )
         price = spend.prices.get(model, prices.NOTHING)
         dollars += prices.dollars(price, found.prompt, found.completion, spend.batch if batch else 1.0)
