@@ -173,8 +173,9 @@ def test_what_was_under_way_in_a_killed_process_counts_as_lost(tmp_path: Path) -
     code = f"""
 from pathlib import Path
 import time
-from tests.test_spend import Purse, spend, teacher
-purse = Purse(spend(), teacher(), Path({str(tmp_path / "j")!r}))
+from tests.test_spend import Price, Purse, spend, teacher
+prices = {{"50%-off-1": Price(input=1.0, output=4.0)}}
+purse = Purse(spend(**prices), teacher("50%-off-1"), Path({str(tmp_path / "j")!r}))
 purse.free(purse.hold_now(1, 1))
 purse.hold_now(100_000, 25_000)
 print("holding", flush=True)
@@ -184,7 +185,8 @@ time.sleep(60)
         assert process.stdout and process.stdout.readline() == b"holding\n"
         process.send_signal(signal.SIGKILL)
     for _ in range(2):  # and it counts once
-        assert Purse(spend(), teacher(), tmp_path / "j").before == pytest.approx(0.2)
+        known = spend(1.0, **{"50%-off-1": Price(input=1.0, output=4.0)})
+        assert Purse(known, teacher(), tmp_path / "j").before == pytest.approx(0.2)
 
 
 def test_what_a_batch_has_under_way_is_in_flight_for_others_and_held_again_by_batch(tmp_path: Path) -> None:

@@ -192,14 +192,16 @@ class UnderWay:
     """A file that always says what is under way: no answer tells of it when this process is killed."""
 
     def __init__(self, journal: Path, model: str, batch: bool) -> None:
-        self._path, self._model, self._batch = journal.with_name(UNDER_WAY[batch]), model, batch
+        self._path = journal.with_name(UNDER_WAY[batch])
+        known = json.dumps({"model": model, "batch": batch, "why": "killed while it was under way"})
+        # numbers of one width, so that a new line covers the old one
+        self._line = known.replace("%", "%%").removesuffix("}") + ', "prompt": %18d, "completion": %18d}\n'
         self._handle = -1
 
     def write(self, prompt: int, completion: int) -> None:
-        """Say how many tokens are under way at most: one write at the begin of the file, about 3 µs."""
+        """Say how many tokens are under way at most: one write at the begin of the file, some microseconds."""
         if self._handle < 0:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
             weakref.finalize(self, os.close, self._handle)
-        loss = Loss(self._model, prompt, completion, self._batch, "killed while it was under way")
-        os.pwrite(self._handle, orjson.dumps(asdict(loss)).ljust(1023) + b"\n", 0)
+        os.pwrite(self._handle, (self._line % (prompt, completion)).encode(), 0)

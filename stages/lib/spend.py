@@ -79,11 +79,11 @@ class Purse:
         """Whether the cap allows one more request, beside what is in flight or once that is answered for nothing."""
         if not self._dollars(prompt, completion):
             return True  # what is free is never too much
-        used = [paid + gone for paid, gone in zip(self._paid, self._lost, strict=True)]
-        asked = [one + other for one, other in zip(used, (prompt, completion), strict=True)]
-        if flying:
-            asked = [one + other for one, other in zip(asked, self._held, strict=True)]
-        return self.before + self._pending + self._dollars(*asked) <= self.spend.cap
+        held = self._held if flying else [0, 0]
+        dollars = self._dollars(
+            self._paid[0] + self._lost[0] + held[0] + prompt, self._paid[1] + self._lost[1] + held[1] + completion
+        )
+        return self.before + self._pending + dollars <= self.spend.cap
 
     async def hold(self, tokens_in: int, tokens_out: int) -> Hold:
         """Set aside what a request can cost at most; waits while only what is in flight stands against it."""
