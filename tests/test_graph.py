@@ -42,6 +42,11 @@ LIES = {
         edit("params.yaml", "sources:\n", "sources:\n  new: {url: u, sha256: s, format: f, licence: l, lang: vi}\n"),
         "clean: dvc.yaml doesn't list data/vi/new.parquet, made by translate@new; add it to the cmd and the deps",
     ),
+    "a bill": (
+        edit("params.yaml", "sources:\n", "sources:\n  new: {url: u, sha256: s, format: f, licence: l, lang: vi}\n"),
+        "report: dvc.yaml doesn't list data/vi/new.spend.parquet, made by translate@new; "
+        "add it to the cmd and the deps",
+    ),
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from stages import generate, translate
 from stages.lib import account, costs, paramfile, prices, records
 from stages.lib.bill import Bill
+from stages.lib.contract import Refusal
 from stages.lib.journal import Journal, entries, home
 from stages.lib.params import Params, Price
 from stages.lib.records import Message
@@ -173,6 +174,23 @@ def test_the_price_before_is_within_a_quarter_of_what_is_paid(shop: Shop) -> Non
     total = sum(found["dollars"] for bought in (paid, more) for found in bought.values())
     assert f"Spent so far: {prices.money(total)}" in page and "translate@second: " in page
     assert max(map(len, page.splitlines())) <= 100
+
+
+def test_a_cap_stops_a_run_with_64_in_flight_and_the_next_one_goes_on(shop: Shop) -> None:
+    shop.put("mine", slice(1, 200, 2))
+    # an answer may be as long as the longest that this server gives
+    many = shop.dials.teacher.model_copy(update={"concurrency": 64, "max_tokens": 400})
+    dear = shop.dials.spend.model_copy(update={"cap": 0.06})
+    full, shop.dials = shop.dials, shop.dials.model_copy(update={"teacher": many, "spend": dear})
+    with pytest.raises(Refusal, match=r"spend\.cap of \$0\.0600 .*raise spend\.cap"):
+        for seed in range(1, 9):
+            shop.buy(seed)
+    stopped = account.total(home())["m", False]
+    assert 0.05 < prices.dollars(Price(input=0.4, output=1.6), stopped.prompt, stopped.completion) <= 0.06
+    shop.dials = full.model_copy(update={"teacher": many})
+    shop.buy(seed)
+    keys = [entry["key"] for entry in entries(home())]
+    assert len(keys) == len(set(keys)) > stopped.answers  # none of them was paid twice
 
 
 def test_what_it_says_of_the_cap_and_of_what_is_not_there(shop: Shop) -> None:

@@ -197,6 +197,9 @@ def test_what_a_batch_has_under_way_is_in_flight_for_others_and_held_again_by_ba
     with pytest.raises(Refusal, match="in flight"):
         other.hold_now(500_001, 0)
     assert Purse(spend(), teacher(engine="batch"), tmp_path / "j", discount=0.5).in_flight == 0
+    again = Purse(spend(cap=0.1), teacher(engine="batch"), tmp_path / "j", discount=0.5)
+    again.free(again.adopt(1_000_000, 0))  # the cap may be lower by now
+    assert Purse(spend(), teacher(), tmp_path / "j").in_flight == 0
 
 
 ODD = [

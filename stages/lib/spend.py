@@ -101,6 +101,10 @@ class Purse:
             raise self._refusal(tokens_in, tokens_out)
         return self._take(tokens_in, tokens_out)
 
+    def adopt(self, tokens_in: int, tokens_out: int) -> Hold:
+        """Set aside again what an earlier process sent: the cap was asked then."""
+        return self._take(tokens_in, tokens_out)
+
     def pay(self, hold: Hold, usage: dict[str, int]) -> float:
         """An answer is in the journal: what it cost takes the place of what was set aside; dollars spent so far.
 
