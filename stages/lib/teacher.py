@@ -49,7 +49,9 @@ def ask(
             wanted = {key: text for key, text in wanted.items() if key not in journal.answers}
             purse = Purse(spend, teacher, journal.own)
             failures = engine(teacher.engine)(teacher, journal, purse, prompt, wanted, name) if wanted else {}
-    return [failures[key] if key in failures else usable(journal.answers[key]) for key in keys]
+    found = [failures[key] if key in failures else usable(journal.answers[key]) for key in keys]
+    journal.warn()
+    return found
 
 
 def check_failures(failed: int, asked: int, teacher: Teacher, name: str, reasons: Iterable[str]) -> None:
