@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib import contract, datafile, records, rows, vietnamese
+from stages.lib.bill import Bill
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.journal import Entry, Journal, home
 from stages.lib.licences import allowed
@@ -36,6 +37,7 @@ def main(
     shipped: Dep,
     generated: Out,
     dropped: Out,
+    spent: Out,
     *,
     teacher: Teacher,
     spend: Spend,
@@ -48,12 +50,15 @@ def main(
     rng = random.Random(generate.seed)
     failed: list[str] = []
     rounds = generate.rounds if allowed(generate.licence, licences) else 0  # what may not be used is not bought
-    with records.Table(generated) as keep, records.Table(dropped, records.DROPPED) as drop:
+    with (
+        Bill(spent, "generate", spend) as bill,
+        records.Table(generated) as keep,
+        records.Table(dropped, records.DROPPED) as drop,
+    ):
         for round_number in range(1, rounds + 1):
             texts = [request(pool, generate, rng) for _ in range(generate.requests)]
-            answers = ask(
-                teacher, spend, journal, prompt, texts, f"generate, round {round_number} of {generate.rounds}"
-            )
+            name = f"generate, round {round_number} of {generate.rounds}"
+            answers = ask(teacher, spend, journal, prompt, texts, name, bill)
             for number, answer in enumerate(answers, 1):
                 if isinstance(answer, Failure):
                     failed.append(answer.reason)

@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from stages.lib import charts, contract
+from stages.lib import charts, contract, costs, prices
 from stages.lib.contract import Dep, Out
-from stages.lib.params import Lr, Sft
+from stages.lib.params import Lr, Sft, Spend
 
 CHANCE = 0.25
 WRITTEN = "_written"  # tasks that are answered freely, where guessing gets nothing
@@ -24,6 +24,7 @@ def main(
     scores: Out,
     training: Out,
     data: Out,
+    ledger: Out,
     page: Out,
     template: Dep,
     card: Dep,
@@ -31,9 +32,10 @@ def main(
     recipe: str,
     seed: int,
     lr: Lr,
+    spend: Spend,
     sft: Sft,
 ) -> None:
-    """Gather ``history/<stage>.json``, ``benchmark/<model>.json`` and ``benchmark/<model>.samples.jsonl``."""
+    """Gather ``history/<stage>.json``, ``benchmark/<model>.json`` and ``.samples.jsonl``, and each stage's bill."""
     histories = {path.stem: read(path) for path in measured if path.parent.name == "history"}
     results = {path.stem: read(path) for path in measured if path.parent.name == "benchmark" and path.suffix == ".json"}
     samples = {path.name.split(".")[0]: read_lines(path) for path in measured if path.suffix == ".jsonl"}
@@ -41,9 +43,11 @@ def main(
     trained = summarise(histories) | {"seed": seed}
     trained["sft"]["lr"] = sft.lr if lr == "auto" else lr
     counts = to_counts(read(card))
+    spent = costs.gather([path for path in measured if path.name.endswith(costs.SUFFIX)], spend)
     write(scores, {"models": models})
     write(training, trained)
     write(data, {name: counts[name] for name in ("kept", "dropped", "sources", "reasons")})
+    write(ledger, spent)
     page.write_text(
         render(
             template,
@@ -59,6 +63,7 @@ def main(
             answered=[name for name in COMPARED if name in samples],
             answers=side_by_side(samples),
             data=counts,
+            bills=bill_rows(spent, spend),
             examples=read(card)["examples"],
         ),
         encoding="utf-8",
@@ -197,6 +202,20 @@ def side_by_side(samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any
                 rows.setdefault(asked, {})[name] = sample["answer"]
     spread = list(rows.items())[:: max(1, len(rows) // ANSWERS)][:ANSWERS]
     return [{"prompt": prompt, "answers": answers} for prompt, answers in spread]
+
+
+def bill_rows(spent: dict[str, Any], spend: Spend) -> list[list[str]]:
+    """What the teacher's answers cost, a line for each stage and model, and one for all together."""
+    lines = [(stage, model, found) for stage, models in spent["stages"].items() for model, found in models.items()]
+    return [
+        [
+            stage,
+            model,
+            *(f"{found[name]:,}" for name in ("requests", "repeated", "prompt_tokens", "completion_tokens")),
+            *(prices.money(found["dollars"]), prices.dong(found["dollars"], spend)),
+        ]
+        for stage, model, found in [*lines, ("all together", "", spent["total"])]
+    ]
 
 
 def render(template: Path, **values: Any) -> str:

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from stages.lib import contract, records, translation
+from stages.lib.bill import Bill
 from stages.lib.contract import Dep, Out, Refusal, Word
 from stages.lib.journal import Entry, Journal, home
 from stages.lib.licences import allowed
@@ -30,6 +31,7 @@ def main(
     shipped: Dep,
     translated: Out,
     dropped: Out,
+    spent: Out,
     *,
     teacher: Teacher,
     spend: Spend,
@@ -40,13 +42,16 @@ def main(
     journal, prompt = Journal(shipped, own=home()), Prompt.load(wording)
     rows = records.read(source)
     asked, failed, refused = 0, list[str](), list[str]()
-    with records.Table(translated) as keep, records.Table(dropped, records.DROPPED) as drop:
+    with (
+        Bill(spent, f"translate@{name}", spend) as bill,
+        records.Table(translated) as keep,
+        records.Table(dropped, records.DROPPED) as drop,
+    ):
         while batch := list(islice(rows, BATCH)):
-            foreign = [r for r in batch if r["lang"] != "vi" and allowed(r["licence"], licences)]
+            foreign = [record for record in batch if asks(record, licences)]
             texts = [translation.request(record["messages"]) for record in foreign]
-            answers = dict(
-                zip((r["id"] for r in foreign), ask(teacher, spend, journal, prompt, texts, name), strict=True)
-            )
+            replies = ask(teacher, spend, journal, prompt, texts, name, bill)
+            answers = dict(zip((r["id"] for r in foreign), replies, strict=True))
             asked += len(foreign)
             for record in batch:
                 if not allowed(record["licence"], licences):
@@ -60,6 +65,11 @@ def main(
                     keep.add(record if verdict is None else verdict)
     check_failures(len(failed), asked, teacher, f"translate@{name}", failed)
     check_refused(refused, asked, translate, name, dropped)
+
+
+def asks(record: Record, licences: Licences) -> bool:
+    """Whether a record needs the teacher: not when it is Vietnamese, nor when it may not be used."""
+    return record["lang"] != "vi" and allowed(record["licence"], licences)
 
 
 def check_refused(reasons: list[str], asked: int, translate: Translate, name: str, dropped: Path) -> None:

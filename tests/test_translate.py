@@ -40,7 +40,7 @@ def run(folder: Path, answers: list[str], max_refused: float) -> tuple[list[Reco
             }
             journal.write(line(entry))
     checks = DIALS.translate.model_copy(update={"max_refused": max_refused})
-    words = [folder / "rows", PROMPT, *(folder / name for name in ("journal", "kept", "dropped"))]
+    words = [folder / "rows", PROMPT, *(folder / name for name in ("journal", "kept", "dropped", "spent"))]
     translate.main("s", *words, teacher=DIALS.teacher, spend=DIALS.spend, licences="all", translate=checks)
     return list(records.read(folder / "kept")), list(records.read(folder / "dropped"))
 

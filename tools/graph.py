@@ -24,6 +24,7 @@ EXEMPT = frozenset({"stages/lib/contract.py", "stages/lib/paramfile.py", "stages
 ORDER = "data/checked"  # read by nobody: the first stages wait for it, so that wrong dials cost nothing
 FIRST = ("pull", "generate")
 LOSSES = (".refused.jsonl", ".dropped.parquet")
+BILLS = (".spend.parquet",)
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,11 @@ def graph_faults(nodes: list[Node], modules: set[str], sources: Iterable[str]) -
             yield f"{node.name}: only report may have cache: false, found on {', '.join(sorted(node.uncached))}"
     by_name = {node.name: node for node in nodes}
     for source in sources:
-        for origin, reader, lossy in (
-            ("translate", "clean", False),
-            ("parse", "datacard", True),
-            ("translate", "datacard", True),
+        for origin, reader, endings in (
+            ("translate", "clean", None),  # what neither is lost nor says what it cost
+            ("parse", "datacard", LOSSES),
+            ("translate", "datacard", LOSSES),
+            ("translate", "report", BILLS),
         ):
             made = by_name.get(f"{origin}@{source}")
             read = by_name.get(reader)
@@ -139,7 +141,7 @@ def graph_faults(nodes: list[Node], modules: set[str], sources: Iterable[str]) -
                 yield f"sources.{source}: dvc.yaml has no stage {reader if made else f'{origin}@{source}'}"
                 continue
             for path in sorted(made.outs - read.deps):
-                if path.endswith(LOSSES) == lossy:
+                if path.endswith(endings) if endings else not path.endswith(LOSSES + BILLS):
                     yield f"{reader}: dvc.yaml doesn't list {path}, made by {made.name}; add it to the cmd and the deps"
 
 

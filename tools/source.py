@@ -28,6 +28,7 @@ SAMPLE = "data/sample/"
 LISTS = {  # which files of each source a stage lists, in the order of its command
     "clean": ["data/vi/{}.parquet"],
     "datacard": ["data/records/{}.refused.jsonl", "data/vi/{}.dropped.parquet"],
+    "report": ["data/vi/{}.spend.parquet"],
 }
 PER_SOURCE = re.compile(r"data/(vi|records)/")
 WIDTH = 118

@@ -1,55 +1,196 @@
-"""What the teacher costs: a price for every token, and a cap that no run passes.
+"""A cap that no run passes, however many requests are in flight.
 
 A request is paid for before it is sent, at the most that it can cost, and what it really cost replaces that when
-its answer comes; so what is in flight counts. What may have been billed without an answer (a time-out) stays counted
-at its most.
+its answer comes; so what is in flight counts. What may have been billed without an answer (a time-out, or a process
+that was killed) stays counted at its most. The cap is for all that stands in this clone's own journal, so another
+run goes on where the last one stopped. A purse is made by whoever holds the journal alone, so two processes can't
+each spend the whole cap. Not covered: a server that bills more than the tokens it was allowed.
 """
 
+import asyncio
+import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from stages.lib import account, prices
 from stages.lib.contract import Refusal
-from stages.lib.params import Price, Spend, Teacher
+from stages.lib.params import Spend, Teacher
+
+MESSAGES = 64  # tokens at most that a chat template puts around a system and a user message
 
 
 @dataclass(frozen=True)
 class Hold:
-    """Dollars that are set aside for one request."""
+    """Tokens that are set aside for one request."""
 
-    dollars: float
+    prompt: int
+    completion: int
+
+
+def at_most(*texts: str) -> int:
+    """The most prompt tokens that some texts (system prompt, schema, request) can be.
+
+    A token of any byte-level or byte-fallback vocabulary is at least a byte, so nothing less is certain. For
+    Vietnamese that is about four times what it will be; but the tokens of the answer, at several times the price, make
+    most of a hold, and a hold lives as long as its request: only the last few requests before the cap feel it.
+    """
+    return sum(len(text.encode("utf-8")) for text in texts) + MESSAGES
 
 
 class Purse:
-    """What is left to spend."""
+    """What is left to spend on one teacher's tokens; ``discount`` is the share of the price that it asks for."""
 
-    def __init__(self, spend: Spend, teacher: Teacher, journal: Path) -> None:
-        if teacher.model not in spend.prices:
-            raise Refusal(f"spend.prices has no price for {teacher.model}")
-        self.price: Price = spend.prices[teacher.model]
-        self.left = spend.cap
-        self.spent = 0.0
+    def __init__(self, spend: Spend, teacher: Teacher, journal: Path, *, discount: float = 1.0) -> None:
+        self.spend, self.model, self.share = spend, teacher.model, discount
+        self.price = prices.price(spend, teacher.model)
+        self.answers = self.unmetered = self.losses = 0  # of this purse
+        self._journal, self._batch = journal, discount < 1
+        self._paid, self._lost, self._held = [0, 0], [0, 0], [0, 0]
+        self._waiting: list[asyncio.Future[None]] = []
+        self._note = account.UnderWay(journal, teacher.model, self._batch)
+        settle(journal)
+        # a batch that another process sent is held again by whoever fetches it
+        pending = None if self._batch else account.under_way(journal, batch=True)
+        self.before = cost(spend, account.total(journal)) + lost(spend, account.losses(journal))
+        self._pending = lost(spend, [pending]) if pending else 0.0
+
+    def _dollars(self, prompt: int, completion: int) -> float:
+        return prices.dollars(self.price, prompt, completion, self.share)
+
+    @property
+    def spent(self) -> float:
+        """Dollars that went through this purse, with what was lost."""
+        return self._dollars(self._paid[0] + self._lost[0], self._paid[1] + self._lost[1])
+
+    @property
+    def lost(self) -> float:
+        """Dollars that may have been billed without an answer."""
+        return self._dollars(*self._lost)
+
+    @property
+    def in_flight(self) -> float:
+        """Dollars that are set aside."""
+        return self._dollars(*self._held) + self._pending
+
+    def fits(self, prompt: int, completion: int, *, flying: bool = True) -> bool:
+        """Whether the cap allows one more request, beside what is in flight or once that is answered for nothing."""
+        if not self._dollars(prompt, completion):
+            return True  # what is free is never too much
+        used = [paid + gone for paid, gone in zip(self._paid, self._lost, strict=True)]
+        asked = [one + other for one, other in zip(used, (prompt, completion), strict=True)]
+        if flying:
+            asked = [one + other for one, other in zip(asked, self._held, strict=True)]
+        return self.before + self._pending + self._dollars(*asked) <= self.spend.cap
 
     async def hold(self, tokens_in: int, tokens_out: int) -> Hold:
         """Set aside what a request can cost at most; waits while only what is in flight stands against it."""
-        dollars = (tokens_in * self.price.input + tokens_out * self.price.output) / 1e6
-        if dollars > self.left:
-            raise Refusal("spend.cap is reached")
-        self.left -= dollars
-        return Hold(dollars)
+        while not self.fits(tokens_in, tokens_out):
+            if not self.fits(tokens_in, tokens_out, flying=False):
+                raise self._refusal(tokens_in, tokens_out)
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+        return self._take(tokens_in, tokens_out)
+
+    def hold_now(self, tokens_in: int, tokens_out: int) -> Hold:
+        """The same without waiting: a refusal when it doesn't fit beside what is in flight."""
+        if not self.fits(tokens_in, tokens_out):
+            raise self._refusal(tokens_in, tokens_out)
+        return self._take(tokens_in, tokens_out)
+
+    def adopt(self, tokens_in: int, tokens_out: int) -> Hold:
+        """Set aside again what an earlier process sent: the cap was asked then."""
+        return self._take(tokens_in, tokens_out)
 
     def pay(self, hold: Hold, usage: dict[str, int]) -> float:
-        """An answer came: what it cost takes the place of what was set aside; dollars spent so far."""
-        cost = (
-            usage.get("prompt_tokens", 0) * self.price.input + usage.get("completion_tokens", 0) * self.price.output
-        ) / 1e6
-        self.left += hold.dollars - cost
-        self.spent += cost
+        """An answer is in the journal: what it cost takes the place of what was set aside; dollars spent so far.
+
+        Without usage it counts at its most. Journal first, then pay: what a kill between the two leaves is counted
+        twice and not never.
+        """
+        metered = "prompt_tokens" in usage and "completion_tokens" in usage
+        self.answers += 1
+        self.unmetered += not metered
+        self._paid[0] += usage["prompt_tokens"] if metered else hold.prompt
+        self._paid[1] += usage["completion_tokens"] if metered else hold.completion
+        self._release(hold)
         return self.spent
 
     def lose(self, hold: Hold) -> None:
         """No answer came, but it may have been billed."""
-        self.spent += hold.dollars
+        self.losses += 1
+        self._lost[0] += hold.prompt
+        self._lost[1] += hold.completion
+        if self._dollars(hold.prompt, hold.completion):
+            loss = account.Loss(self.model, hold.prompt, hold.completion, self._batch, "no answer came")
+            account.lose(self._journal, loss)
+        self._release(hold)
 
     def free(self, hold: Hold) -> None:
         """It was surely not billed: the server refused it."""
-        self.left += hold.dollars
+        self._release(hold)
+
+    def _take(self, prompt: int, completion: int) -> Hold:
+        self._held[0] += prompt
+        self._held[1] += completion
+        self._write_down()
+        return Hold(prompt, completion)
+
+    def _release(self, hold: Hold) -> None:
+        self._held[0] -= hold.prompt
+        self._held[1] -= hold.completion
+        self._write_down()
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _write_down(self) -> None:
+        if self.price.input or self.price.output:
+            self._note.write(*self._held)
+
+    def _refusal(self, prompt: int, completion: int) -> Refusal:
+        flying = f"{prices.money(self.in_flight)} may still be billed for what is in flight, " if self.in_flight else ""
+        return Refusal(
+            f"params.yaml: spend.cap of {prices.both(self.spend.cap, self.spend)} would be passed: "
+            f"{prices.money(self.before + self.spent)} is spent, {flying}and one more request to {self.model} may cost "
+            f"{prices.money(self._dollars(prompt, completion))}. What was answered is in the journal and is not paid "
+            "again: `make price` says what the rest would cost; raise spend.cap and run it again to go on"
+        )
+
+
+def settle(journal: Path) -> None:
+    """What was under way when a process was killed may have been billed: it is lost."""
+    found = account.under_way(journal, batch=False)
+    if found:
+        account.lose(journal, found)
+        account.UnderWay(journal, found.model, batch=False).write(0, 0)
+
+
+def cost(spend: Spend, sums: account.Sums) -> float:
+    """What some answers cost at the prices of the params; those of a model without a price count nothing."""
+    dollars = 0.0
+    for (model, batch), found in sorted(sums.items()):
+        if model not in spend.prices:
+            say_once(
+                f"spend.prices has no price for {model}: its {found.answers:,} answers in the journal are not counted "
+                "against spend.cap"
+            )
+        price = spend.prices.get(model, prices.NOTHING)
+        dollars += prices.dollars(price, found.prompt, found.completion, spend.batch if batch else 1.0)
+    return dollars
+
+
+def lost(spend: Spend, losses: list[account.Loss]) -> float:
+    """What was lost, at most, at the prices of the params."""
+    sums: account.Sums = {}
+    for loss in losses:
+        sums.setdefault((loss.model, loss.batch), account.Sum()).add(loss.prompt, loss.completion)
+    return cost(spend, sums)
+
+
+@cache
+def say_once(text: str) -> None:
+    """A line to the terminal, once in a process."""
+    print(f"note: {text}", file=sys.stderr)

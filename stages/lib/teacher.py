@@ -6,9 +6,11 @@ journal fails with that reason. An engine is a function that asks for every key,
 comes, and returns the failures by key. Not covered: what a good answer is.
 """
 
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
+from stages.lib.bill import Bill
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal
 from stages.lib.params import Spend, Teacher
@@ -32,13 +34,23 @@ def engine(name: str) -> Engine:
         from stages.lib import endpoint
 
         return endpoint.buy
+    if name == "batch":
+        from stages.lib import batch
+
+        return batch.buy
     raise Refusal(f"teacher.engine: {name} is not there yet")
 
 
 def ask(
-    teacher: Teacher, spend: Spend, journal: Journal, prompt: Prompt, texts: list[str], name: str
+    teacher: Teacher,
+    spend: Spend,
+    journal: Journal,
+    prompt: Prompt,
+    texts: list[str],
+    name: str,
+    bill: Bill | None = None,
 ) -> list[Entry | Failure]:
-    """The answer or the failure for each text, in order; equal texts are asked once."""
+    """The answer or the failure for each text, in order; equal texts are asked once. The bill says what was used."""
     keys = [key(teacher, prompt, text) for text in texts]
     wanted = {key: text for key, text in zip(keys, texts, strict=True) if key not in journal.answers}
     failures: dict[str, Failure] = {}
@@ -47,11 +59,20 @@ def ask(
     elif wanted:
         with journal.writing():
             wanted = {key: text for key, text in wanted.items() if key not in journal.answers}
-            purse = Purse(spend, teacher, journal.own)
-            failures = engine(teacher.engine)(teacher, journal, purse, prompt, wanted, name) if wanted else {}
-    found = [failures[key] if key in failures else usable(journal.answers[key]) for key in keys]
+            if wanted:
+                discount = spend.batch if teacher.engine == "batch" else 1.0
+                purse, start = Purse(spend, teacher, journal.own, discount=discount), time.monotonic()
+                try:
+                    failures = engine(teacher.engine)(teacher, journal, purse, prompt, wanted, name)
+                finally:
+                    if bill:
+                        bill.settle(purse, time.monotonic() - start)
+    answers = [None if key in failures else journal.answers[key] for key in keys]
+    for answer in answers if bill else []:
+        if bill and answer:
+            bill.use(answer)
     journal.warn()
-    return found
+    return [usable(answer) if answer else failures[key] for key, answer in zip(keys, answers, strict=True)]
 
 
 def check_failures(failed: int, asked: int, teacher: Teacher, name: str, reasons: Iterable[str]) -> None:
