@@ -1,25 +1,40 @@
-"""Any OpenAI-compatible endpoint as a teacher: so many requests at a time, each with its retries.
+"""Any OpenAI-compatible endpoint as a teacher: OpenAI, vLLM, Ollama, llama-server, and Azure by its v1 address
+(``https://NAME.openai.azure.com/openai/v1/``, whose ``model`` is the deployment's name).
 
-The API key comes from the environment variable that the params name and is written nowhere.
+So many workers take one text after the other, so that memory does not grow with the texts. Each answer is written
+down as it comes and brought to the disk by a thread, all of them before any is used. What would fail every request
+stops new ones; those under way are paid for, so they come in first. The API key comes from the environment variable
+that the params name and is written nowhere. Not covered: what replies mean (``stages/lib/completion.py``), the
+server's limits (``stages/lib/limits.py``).
 """
 
 import asyncio
-import json
+import ipaddress
 import os
 import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from stages.lib.completion import Answer, Form, complete
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal
+from stages.lib.limits import Limits
 from stages.lib.params import Teacher
 from stages.lib.requests import Failure, Prompt
 from stages.lib.spend import Purse
-from stages.lib.vietnamese import whole
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 LONGEST_WAIT = 60.0  # seconds between two tries
+SYNC = 0.1  # seconds between two times that answers are brought to the disk
+CONNECT = 5.0  # seconds for a connection, before which nothing can be billed
+QUIET = 60.0  # seconds between two lines of progress where nobody looks
 
 
 def buy(
@@ -29,103 +44,201 @@ def buy(
     return asyncio.run(ask_all(teacher, journal, purse, prompt, wanted, name))
 
 
+class Desk:
+    """What the workers share: the work, the money, the limits, and why it all has to end."""
+
+    def __init__(
+        self, teacher: Teacher, journal: Journal, purse: Purse, prompt: Prompt, wanted: dict[str, str], secret: str
+    ) -> None:
+        self.teacher, self.journal, self.purse, self.prompt = teacher, journal, purse, prompt
+        self.work = iter(wanted.items())
+        self.form = Form(teacher, prompt, secret)
+        self.limits = Limits(teacher.requests_per_minute, teacher.tokens_per_minute, teacher.concurrency)
+        self.failures: dict[str, Failure] = {}
+        self.fatal: list[Refusal] = []
+
+    def stop(self, why: Refusal) -> None:
+        """Send nothing more."""
+        self.fatal.append(why)
+        self.limits.stop()
+
+
 async def ask_all(
     teacher: Teacher, journal: Journal, purse: Purse, prompt: Prompt, wanted: dict[str, str], name: str
 ) -> dict[str, Failure]:
     """Ask for every key, so many at a time; the failures by key. Answers go to the journal as they come."""
-    from openai import AsyncOpenAI
+    import httpx2
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
     from tqdm import tqdm
 
-    api_key = os.environ.get(teacher.api_key)
-    if not api_key:
-        raise Refusal(
-            f"teacher.engine: openai needs {teacher.api_key} in the environment ({len(wanted)} requests of {name} "
-            "are not in the journal); any text will do for a local server that asks for none"
-        )
-    failures: dict[str, Failure] = {}
-    fatal: list[Refusal] = []
-    gate = asyncio.Semaphore(teacher.concurrency)
+    secret = api_key(teacher, len(wanted), name)
+    desk = Desk(teacher, journal, purse, prompt, wanted, secret)
+    lines = httpx2.Limits(max_connections=teacher.concurrency, max_keepalive_connections=teacher.concurrency)
+    shown = 0.0 if sys.stderr.isatty() else QUIET
+    bar = tqdm(
+        total=len(wanted), desc=name, unit="request", mininterval=shown or 0.5, maxinterval=shown or 10, delay=shown
+    )
 
-    async def one(client: "AsyncOpenAI", key: str, text: str) -> None:
-        async with gate:
-            if fatal:
-                return
-            tokens = len((prompt.text + text).encode("utf-8"))  # a token is a byte at least
-            try:
-                hold = await purse.hold(tokens, teacher.max_tokens)
-                outcome = await complete(client, teacher, prompt, key, text)
-            except Refusal as refusal:
-                fatal.append(refusal)  # what is under way is paid for: let it come in before the run stops
-                return
-        if isinstance(outcome, Failure):
-            failures[key] = outcome
-            (purse.lose if outcome.reason == "timed out" else purse.free)(hold)
-        else:
-            purse.pay(hold, outcome["usage"])
-            journal.add(outcome)
+    def progress() -> None:
+        bar.set_postfix_str(f"${purse.spent:,.4f}", refresh=False)
         bar.update()
 
     # the library's own retries would pay again for an answer that is only slow
     async with AsyncOpenAI(
-        api_key=api_key, base_url=teacher.base_url, max_retries=0, timeout=teacher.timeout
+        api_key=secret or "none",
+        base_url=teacher.base_url,
+        max_retries=0,
+        timeout=httpx2.Timeout(teacher.timeout, connect=min(CONNECT, teacher.timeout / 2)),
+        http_client=DefaultAsyncHttpxClient(limits=lines),
     ) as client:
-        with tqdm(total=len(wanted), desc=name, unit="request") as bar:
+        with bar, interrupts(desk):
             async with asyncio.TaskGroup() as group:
-                for key, text in wanted.items():
-                    group.create_task(one(client, key, text))
-    if fatal:
-        raise fatal[0]
-    return failures
+                saver = group.create_task(save(desk))
+                async with asyncio.TaskGroup() as workers:
+                    for _ in range(min(teacher.concurrency, len(wanted))):
+                        workers.create_task(worker(desk, client, progress))
+                saver.cancel()
+    if desk.fatal:
+        raise desk.fatal[0]
+    return desk.failures
 
 
-async def complete(client: "AsyncOpenAI", teacher: Teacher, prompt: Prompt, key: str, text: str) -> Entry | Failure:
-    """One request with its retries: the journal's entry, or a failure."""
-    import openai
-
-    for attempt in range(teacher.retries + 1):
+async def worker(desk: Desk, client: "AsyncOpenAI", progress: Callable[[], None]) -> None:
+    """Take texts until there are none, or until nothing may be sent any more."""
+    for key, text in desk.work:
         try:
-            reply = await client.chat.completions.create(
-                model=teacher.model,
-                temperature=teacher.temperature,
-                max_tokens=teacher.max_tokens,
-                messages=[{"role": "system", "content": prompt.text}, {"role": "user", "content": text}],
+            outcome = await one(desk, client, key, text)
+        except Refusal as refusal:
+            desk.stop(refusal)
+        else:
+            if isinstance(outcome, Failure):
+                desk.failures[key] = outcome
+            progress()
+        if desk.fatal:
+            return
+
+
+async def one(desk: Desk, client: "AsyncOpenAI", key: str, text: str) -> Failure | None:
+    """One text with its tries; its answer goes to the journal."""
+    if desk.form.secret and desk.form.secret in text:
+        return Failure("holds the API key", "the text is not sent and not written down")
+    teacher, purse, limits = desk.teacher, desk.purse, desk.limits
+    size = len((desk.prompt.text + text).encode("utf-8"))  # a token is a byte at least
+    tokens = size / 4 + teacher.max_tokens  # as servers count them when they let a request in
+    hold = await purse.hold(size, teacher.max_tokens)
+    tries, answered = 0, limits.answered
+    while True:
+        sent = await limits.take(tokens)
+        outcome, headers = None, None
+        try:
+            if not desk.fatal:
+                outcome, headers = await complete(client, desk.form, text)
+        except Refusal:
+            purse.free(hold)
+            raise
+        finally:
+            used = sum(outcome.usage.values()) or tokens if isinstance(outcome, Answer) else None
+            limits.done(tokens, used, headers)
+        if isinstance(outcome, Answer):
+            purse.pay(hold, outcome.usage)
+            note(desk, key, text, outcome)
+            return None
+        if outcome is None and not desk.fatal:
+            continue  # in the form that was just learned
+        if outcome is None:
+            purse.free(hold)
+            return Failure("not asked", "the run was stopped")
+        if outcome.status == 429:
+            limits.limited(outcome.wait, sent)
+        # a server that answers others is only busy: patience costs nothing
+        if outcome.status != 429 or limits.answered == answered:
+            tries += 1
+        answered = limits.answered
+        (purse.lose if outcome.billed else purse.free)(hold)
+        if tries >= min(outcome.tries, teacher.retries + 1):
+            return Failure(
+                outcome.reason, outcome.detail if outcome.tries == 1 else f"{tries} tries; the last: {outcome.detail}"
             )
-            choices = getattr(reply, "choices", None)
-            if choices:
-                break
-            fault: Exception | str = f"no completion but {str(reply)[:80]!r}"
-            wait = None
-        except openai.APITimeoutError:
-            # a slow answer is billed like any other: to ask again would pay again
-            return Failure("timed out", f"no answer in {teacher.timeout:g} s; raise teacher.timeout")
-        except (openai.APIConnectionError, openai.APIResponseValidationError, json.JSONDecodeError) as error:
-            fault, wait = error, None
-        except openai.APIStatusError as error:
-            if error.status_code in (401, 403, 404):
-                raise Refusal(f"the teacher at {teacher.base_url} refuses every request: {error}") from None
-            if error.status_code == 402 or error.code == "insufficient_quota":
-                raise Refusal("the teacher's account has no credit left; what was bought is in the journal") from None
-            if error.status_code not in (408, 409, 429) and error.status_code < 500:
-                return Failure("request refused", str(error)[:200])
-            fault, wait = error, error.response.headers.get("retry-after")
-        if attempt < teacher.retries:
-            await asyncio.sleep(pause(attempt, wait))
-    else:
-        return Failure("no answer", f"{teacher.retries + 1} tries; the last: {str(fault)[:160]}")
-    return Entry(
-        key=key,
-        model=teacher.model,
-        prompt=prompt.name,
-        input=text,
-        answer=whole(choices[0].message.content or ""),
-        finish_reason=choices[0].finish_reason or "unknown",
-        usage=reply.usage.model_dump(include={"prompt_tokens", "completion_tokens"}) if reply.usage else {},
-    )
+        await limits.rest(pause(tries - 1, outcome.wait))
+        hold = await purse.hold(size, teacher.max_tokens)
 
 
-def pause(attempt: int, retry_after: str | None) -> float:
-    """Seconds until the next try: what the server asks for, else doubling with jitter, so that clients part."""
+def note(desk: Desk, key: str, text: str, answer: Answer) -> None:
+    """Write an answer down; it was paid for, so what makes that impossible stops the run."""
     try:
-        return min(float(retry_after or ""), LONGEST_WAIT)
+        desk.journal.note(
+            Entry(
+                key=key,
+                model=desk.teacher.model,
+                prompt=desk.prompt.name,
+                input=text,
+                answer=answer.text,
+                finish_reason=answer.finish_reason,
+                usage=answer.usage,
+            )
+        )
+    except OSError as error:
+        raise unwritable(error) from None
+
+
+async def save(desk: Desk) -> None:
+    """Bring answers to the disk all the time, many together: the disk is slower than the teacher."""
+    while not desk.fatal:
+        await asyncio.sleep(SYNC)
+        try:
+            await asyncio.to_thread(desk.journal.sync)
+        except OSError as error:
+            desk.stop(unwritable(error))
+
+
+def unwritable(error: OSError) -> Refusal:
+    """Why answers can't be written down; to buy more would be waste."""
+    return Refusal(f"the journal can't be written: {error.strerror}; make room, and run it again")
+
+
+def pause(attempt: int, wait: float | None) -> float:
+    """Seconds until the next try: what the server asks for, else doubling; with jitter, so that clients part."""
+    if wait is not None:
+        return min(wait, LONGEST_WAIT) * random.uniform(1.0, 1.1)
+    return min(2.0 ** max(attempt, 0), LONGEST_WAIT) * random.uniform(0.5, 1.0)
+
+
+def api_key(teacher: Teacher, count: int, name: str) -> str:
+    """The key out of the environment; a server on this machine needs none."""
+    found = os.environ.get(teacher.api_key, "").strip()
+    if not found and not local(teacher.base_url):
+        raise Refusal(
+            f"teacher.engine: openai needs {teacher.api_key} in the environment ({count} requests of {name} "
+            "are not in the journal); any text will do for a server that asks for none"
+        )
+    if not (found.isascii() and found.isprintable()):
+        raise Refusal(f"{teacher.api_key} in the environment can't be an API key: it holds more than plain characters")
+    return found
+
+
+def local(url: str) -> bool:
+    """Whether an address is on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return min(2.0**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)
+        return host == "localhost"
+
+
+@contextmanager
+def interrupts(desk: Desk) -> Iterator[None]:
+    """The first Ctrl-C stops new requests, and what is under way comes in; the second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def first() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        desk.stop(Refusal("interrupted: what was bought is in the journal; run it again to go on"))
+
+    loop.add_signal_handler(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

@@ -11,6 +11,8 @@ import fcntl
 import json
 import os
 import shutil
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +36,8 @@ class Journal:
         self.answers = Answers()
         self._log: IO[bytes] | None = None
         self._file, self._end = -1, 0
+        self._noted = self._synced = self._warned = 0
+        self._swap = threading.Lock()  # the file that is held stays the same while it is brought to the disk
         self._begin = 0  # where in the file that is held this process began to write
         for path in shipped:
             if path.exists():
@@ -49,23 +53,58 @@ class Journal:
             self._catch_up()
             yield
         finally:
-            log, self._log = self._log, None
-            log.close()
+            try:
+                if end(self._log) > self._begin:
+                    self._follow()
+                self.sync()
+            finally:
+                log, self._log = self._log, None
+                log.close()
 
     def add(self, entry: Entry) -> None:
         """Write an answer down, to the disk, before anybody uses it."""
+        self.note(entry)
+        self.sync()
+
+    def note(self, entry: Entry) -> None:
+        """Write an answer down, where it outlives this process; not yet the machine: that is `sync`'s part."""
         if self._log is None:
             raise RuntimeError("the journal is not held: use `with journal.writing()`")
         data = line(entry).encode("utf-8")
         self._log.write(data)
         self._log.flush()
-        os.fsync(self._log.fileno())
+        self._noted += 1
         if same(self._log, self.own):
             self._end = end(self._log)
             self.answers.add(entry, self._file, self._end - len(data), len(data))
-        while not same(self._log, self.own):
-            self._log = self._moved(self._log)
-            self._catch_up()
+        else:
+            self._follow()
+
+    def sync(self) -> None:
+        """Bring what was noted to the disk; it may take long, and a thread may do it while others are noted."""
+        with self._swap:
+            noted = self._noted
+            if self._log is not None and noted > self._synced:
+                os.fsync(self._log.fileno())
+                self._synced = noted
+
+    def warn(self) -> None:
+        """Name the damaged lines that were met since the last time: their texts may be bought again."""
+        found = [line.rpartition(", ") for line in self.answers.damaged[self._warned :]]
+        self._warned += len(found)
+        if found:
+            first = f"{os.path.relpath(found[0][0])}, {found[0][2]}"
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            print(f"warning: damaged lines of the journal are passed over: {first}{more}", file=sys.stderr)
+
+    def _follow(self) -> None:
+        """Take what was bought along to the file that has the name, if that is another one by now."""
+        if self._log is None or same(self._log, self.own):
+            return
+        with self._swap:
+            while not same(self._log, self.own):
+                self._log = self._moved(self._log)
+        self._catch_up()
 
     def _moved(self, old: IO[bytes]) -> IO[bytes]:
         """The file that has the name by now, held, with all that was bought since the other one was held."""

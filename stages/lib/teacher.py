@@ -34,6 +34,10 @@ def engine(name: str) -> Engine:
         from stages.lib import endpoint
 
         return endpoint.buy
+    if name == "batch":
+        from stages.lib import batch
+
+        return batch.buy
     raise Refusal(f"teacher.engine: {name} is not there yet")
 
 
@@ -67,6 +71,7 @@ def ask(
     for answer in answers if bill else []:
         if bill and answer:
             bill.use(answer)
+    journal.warn()
     return [usable(answer) if answer else failures[key] for key, answer in zip(keys, answers, strict=True)]
 
 
