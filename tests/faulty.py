@@ -88,7 +88,11 @@ class Faulty:
         self.bodies: list[dict[str, Any]] = []  # of the last requests, as they came
         self.keys: set[str] = set()
         self.now, self.most = 0, 0
-        self._level, self._then = float(per_minute), time.monotonic()
+        self.restart(per_minute)
+
+    def restart(self, left: float) -> None:
+        """So many requests are left of what a minute allows."""
+        self._level, self._then = float(left), time.monotonic()
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
