@@ -19,6 +19,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+from stages.lib.params import Price, Spend, Teacher
+
+SPEND = Spend(cap=100.0, dong=26000.0, batch=0.5, prices={"m": Price(input=1.0, output=4.0)})
+
 # met by the first request of a text alone, and never billed
 PASSING = ("429", "429 with Retry-After", "500", "reset", "cut", "html", "broken")
 # what a text always gets
@@ -30,6 +34,16 @@ REASONS = {
     422: "Unprocessable", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Unavailable", 504: "Timeout",
 }  # fmt: skip
 PLAN = dict.fromkeys(PASSING, 3) | dict.fromkeys(LASTING, 3) | {"timeout": 1}  # percent of the texts
+
+
+def teacher(url: str = "http://127.0.0.1:9/v1", **changes: Any) -> Teacher:
+    """A teacher at that address; nobody answers at the one that stands here."""
+    values: dict[str, Any] = {
+        "engine": "openai", "model": "m", "base_url": url, "temperature": 0.0, "max_tokens": 99, "concurrency": 4,
+        "timeout": 10.0, "retries": 2, "max_failed": 0.0, "api_key": "OPENAI_API_KEY", "json_schema": True,
+        "requests_per_minute": 0, "tokens_per_minute": 0, "nllb": None, "fallback": None,
+    }  # fmt: skip
+    return Teacher(**(values | changes))
 
 
 def fault(text: str, plan: Mapping[str, int]) -> str:
@@ -74,7 +88,11 @@ class Faulty:
         self.bodies: list[dict[str, Any]] = []  # of the last requests, as they came
         self.keys: set[str] = set()
         self.now, self.most = 0, 0
-        self._level, self._then = float(per_minute), time.monotonic()
+        self.restart(per_minute)
+
+    def restart(self, left: float) -> None:
+        """So many requests are left of what a minute allows."""
+        self._level, self._then = float(left), time.monotonic()
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import multiprocessing
+import os
 import tempfile
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -152,6 +153,34 @@ def test_what_was_bought_follows_the_name_while_the_journal_is_held(tmp_path: Pa
         own.unlink()
         journal.add(entry(KEYS[5]))
     assert {found["key"] for found in entries(own)} == set(journal.answers) == {KEYS[1], *KEYS[3:6]}
+
+
+def test_what_was_noted_last_follows_the_name_too(tmp_path: Path) -> None:
+    own, fresh = tmp_path / "j", tmp_path / "fresh"
+    journal = Journal(own=own)
+    with journal.writing():
+        journal.note(entry(KEYS[0]))
+        assert journal.answers[KEYS[0]]["key"] == KEYS[0]
+        fresh.write_bytes(text(entry(KEYS[1])))
+        fresh.replace(own)
+    assert {found["key"] for found in entries(own)} == set(journal.answers) == set(KEYS[:2])
+
+
+def test_what_was_noted_is_on_the_disk_when_the_journal_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("stages.lib.journal.os.fsync", lambda handle: synced.append(os.fstat(handle).st_size))
+    journal = Journal(own=tmp_path / "j")
+    with journal.writing():
+        journal.note(entry(KEYS[0]))
+        journal.note(entry(KEYS[1]))
+        assert not synced
+        journal.sync()
+        journal.sync()
+        assert synced == [len(text(entry(KEYS[0]), entry(KEYS[1])))]
+        journal.note(entry(KEYS[2]))
+    assert synced[1:] == [(tmp_path / "j").stat().st_size]
 
 
 def test_an_answer_is_found_where_it_lies_whoever_wrote_before_it(tmp_path: Path) -> None:

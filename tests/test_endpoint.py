@@ -1,0 +1,281 @@
+"""The engine against the server that misbehaves: how many at once, what is tried again, what stops, what is spent."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stages.lib import endpoint
+from stages.lib.contract import Refusal
+from stages.lib.endpoint import pause
+from stages.lib.journal import Entry, Journal, entries
+from stages.lib.requests import Failure, Prompt
+from stages.lib.spend import Hold, Purse
+from stages.lib.teacher import ask
+from tests.faulty import SPEND, Faulty, teacher
+
+PROMPT = Prompt("p", "Answer.")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
+    monkeypatch.setattr("stages.lib.endpoint.pause", lambda tries, wait: wait or 0.01)
+    with Faulty() as server:
+        yield server
+
+
+def test_so_many_at_once_and_no_more(server: Faulty, tmp_path: Path) -> None:
+    server.latency = 0.02
+    texts = [f"text {number}" for number in range(200)]
+    ask(teacher(server.url, concurrency=13), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
+    assert server.most == 13 and set(server.billed.values()) == {1}
+
+
+def test_tasks_are_as_many_as_requests_at_once(server: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    async def count(desk: endpoint.Desk, client: object, key: str, text: str) -> Failure:
+        made.append(len(asyncio.all_tasks()))
+        await asyncio.sleep(0)
+        return Failure("counted")
+
+    monkeypatch.setattr(endpoint, "one", count)
+    texts = [f"text {number}" for number in range(5000)]
+    found = ask(teacher(server.url, concurrency=8), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
+    assert len(found) == len(made) == 5000 and max(made) <= 8 + 3
+
+
+def test_a_slow_answer_is_paid_once_and_never_asked_again_by_itself(server: Faulty, tmp_path: Path) -> None:
+    (answer,) = ask(
+        teacher(server.url, timeout=0.3), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["[fault:timeout]"], "test"
+    )
+    assert isinstance(answer, Failure) and answer.reason == "timed out"
+    assert dict(server.asked) == dict(server.billed) == {"[fault:timeout]": 1}
+
+
+def test_a_server_that_drips_is_slow_too(tmp_path: Path) -> None:
+    asked = []
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.append(1)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:  # each byte comes well within the time-out
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+
+    async def scene() -> None:
+        server = await asyncio.start_server(drip, "127.0.0.1", 0)
+        asking = teacher(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", timeout=0.5)
+        words = asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test"
+        (answer,) = await asyncio.to_thread(ask, *words)
+        assert isinstance(answer, Failure) and answer.reason == "timed out" and asked == [1]
+        server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait(others, timeout=5)  # they meet the closed connection
+
+    asyncio.run(scene())
+
+
+def test_what_is_under_way_when_the_run_stops_is_still_written_down(server: Faulty, tmp_path: Path) -> None:
+    texts = ["[fault:slow] 1", "[fault:quota]", "[fault:slow] 2", *(f"later {number}" for number in range(50))]
+    with pytest.raises(Refusal, match="no credit left"):
+        ask(teacher(server.url, concurrency=3), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
+    written = {entry["input"] for entry in entries(tmp_path / "j")}
+    assert {"[fault:slow] 1", "[fault:slow] 2"} <= written == set(server.billed) and len(written) <= 4
+
+
+def test_a_cap_that_is_reached_stops_new_requests_and_keeps_the_answers(server: Faulty, tmp_path: Path) -> None:
+    server.latency, server.answer = 0.05, lambda text: text * 50
+    texts = [f"text {number}" for number in range(40)]
+    spend = SPEND.model_copy(update={"cap": 0.004})
+    with pytest.raises(Refusal, match=r"spend\.cap"):
+        ask(teacher(server.url), spend, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
+    assert 0 < server.billed.total() < 40
+    assert {entry["input"] for entry in entries(tmp_path / "j")} == set(server.billed)
+
+
+class Books(Purse):
+    """A purse that counts what became of its holds."""
+
+    def __init__(self, own: Path) -> None:
+        super().__init__(SPEND, teacher(), own)
+        self.done = {"hold": 0, "pay": 0, "lose": 0, "free": 0}
+
+    async def hold(self, tokens_in: int, tokens_out: int) -> Hold:
+        self.done["hold"] += 1
+        return await super().hold(tokens_in, tokens_out)
+
+    def pay(self, hold: Hold, usage: dict[str, int]) -> float:
+        self.done["pay"] += 1
+        return super().pay(hold, usage)
+
+    def lose(self, hold: Hold) -> None:
+        self.done["lose"] += 1
+        super().lose(hold)
+
+    def free(self, hold: Hold) -> None:
+        self.done["free"] += 1
+        super().free(hold)
+
+
+@pytest.mark.parametrize(
+    ("name", "pay", "lose", "free"),
+    [
+        ("", 1, 0, 0),
+        ("429", 1, 0, 1),
+        ("429 with Retry-After", 1, 0, 1),
+        ("500", 1, 0, 1),
+        ("html", 1, 0, 1),
+        ("reset", 1, 1, 0),
+        ("cut", 1, 1, 0),
+        ("broken", 1, 1, 0),
+        ("timeout", 0, 1, 0),
+        ("400", 0, 0, 1),
+        ("503", 0, 0, 3),
+        ("504", 0, 1, 0),
+        ("401", 0, 0, 1),
+    ],
+)
+def test_every_try_is_paid_or_lost_or_free(
+    server: Faulty, tmp_path: Path, name: str, pay: int, lose: int, free: int
+) -> None:
+    books, journal = Books(tmp_path / "j"), Journal(own=tmp_path / "j")
+    text = f"[fault:{name}]" if name else "fine"
+    with journal.writing(), contextlib.suppress(Refusal):
+        endpoint.buy(teacher(server.url, timeout=1.0), journal, books, PROMPT, {"k": text}, "test")
+    assert books.done == {"hold": pay + lose + free, "pay": pay, "lose": lose, "free": free}
+
+
+def test_what_broke_off_twice_is_not_paid_a_third_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.lib.endpoint.pause", lambda tries, wait: 0.01)
+    asked = []
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.append(1)
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"choices": [{"mess')
+        await writer.drain()
+        writer.close()
+
+    async def scene() -> None:
+        async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
+            asking = teacher(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", retries=5)
+            words = asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test"
+            (answer,) = await asyncio.to_thread(ask, *words)
+            assert isinstance(answer, Failure) and answer.detail.startswith("2 tries; the last: ")
+
+    asyncio.run(scene())
+    assert len(asked) == 2
+
+
+def test_who_cannot_be_reached_is_tried_again_and_named(server: Faulty, tmp_path: Path) -> None:
+    (answer,) = ask(teacher(), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test")
+    assert isinstance(answer, Failure) and answer.detail.startswith("3 tries; the last: ConnectError")
+
+
+def test_a_busy_server_wears_nobody_out_as_long_as_it_answers_somebody(server: Faulty, tmp_path: Path) -> None:
+    server.per_minute = 1200  # and all of them at once to begin with
+    server.restart(40)
+    texts = [f"text {number}" for number in range(100)]
+    start = time.monotonic()
+    found = ask(
+        teacher(server.url, concurrency=32, retries=1), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test"
+    )
+    taken = time.monotonic() - start
+    assert not [answer for answer in found if isinstance(answer, Failure)]
+    assert taken > 2 and server.asked.total() < 200  # the pace of the headers, and not a storm of refusals
+
+
+@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
+def test_ctrl_c_lets_come_in_what_is_paid_for(server: Faulty, tmp_path: Path) -> None:
+    server.latency = 0.5
+    before = signal.getsignal(signal.SIGINT)
+    threading.Timer(0.8, os.kill, (os.getpid(), signal.SIGINT)).start()
+    texts = [f"text {number}" for number in range(100)]
+    with pytest.raises(Refusal, match="interrupted"):
+        ask(teacher(server.url), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
+    assert {entry["input"] for entry in entries(tmp_path / "j")} == set(server.billed)
+    assert 0 < server.billed.total() < 50
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_full_disk_stops_the_run(server: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Journal, entry: Entry) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Journal, "note", full)
+    with pytest.raises(Refusal, match="the journal can't be written: No space left"):
+        ask(teacher(server.url), SPEND, Journal(own=tmp_path / "j"), PROMPT, [str(n) for n in range(50)], "test")
+    assert server.billed.total() <= 4
+
+
+def test_a_disk_that_fails_stops_the_run(server: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.latency = 0.1
+    journal = Journal(own=tmp_path / "j")
+    failing, real = [True], journal.sync
+
+    def sync() -> None:
+        if failing.pop() if failing else False:
+            raise OSError(5, "Input/output error")
+        real()
+
+    monkeypatch.setattr(journal, "sync", sync)
+    with pytest.raises(Refusal, match="the journal can't be written: Input/output error"):
+        ask(teacher(server.url), SPEND, journal, PROMPT, [str(n) for n in range(200)], "test")
+    assert {entry["input"] for entry in entries(tmp_path / "j")} == set(server.billed)
+
+
+@pytest.mark.parametrize(
+    ("url", "value", "said"),
+    [
+        ("https://api.example.com/v1", None, "needs OPENAI_API_KEY in the environment"),
+        ("http://localhost.example.com/v1", None, "needs OPENAI_API_KEY in the environment"),
+        ("http://127.0.0.1:9/v1", "sk-\nsecret", "can't be an API key"),
+        ("http://127.0.0.1:9/v1", "sk-sécret", "can't be an API key"),
+    ],
+)
+def test_without_a_usable_key_nothing_is_asked_and_it_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, value: str | None, said: str
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    if value:
+        monkeypatch.setenv("OPENAI_API_KEY", value)
+    with pytest.raises(Refusal, match=said) as refusal:
+        ask(teacher(url), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test")
+    assert "cret" not in str(refusal.value)
+
+
+def test_a_server_on_this_machine_needs_no_key(server: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    ask(teacher(server.url), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["none"], "test")
+    assert server.keys == {"Bearer none"} and [entry["answer"] for entry in entries(tmp_path / "j")] == [
+        "answer to none"
+    ]
+
+
+def test_progress_shows_the_price_and_floods_no_log(
+    server: Faulty, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"text {number}" for number in range(300)]
+    ask(teacher(server.url), SPEND, Journal(own=tmp_path / "a"), PROMPT, texts, "test")
+    assert capfd.readouterr().err == ""  # it is over before anybody asks
+    monkeypatch.setattr(endpoint, "QUIET", 0.05)
+    ask(teacher(server.url), SPEND, Journal(own=tmp_path / "b"), PROMPT, texts, "test")
+    shown = capfd.readouterr().err
+    assert "test: 100%" in shown and "request/s, $0.0" in shown and shown.count("\r") < 100
+
+
+def test_waits_follow_the_server_grow_and_have_a_bound() -> None:
+    assert 7.0 <= pause(0, 7.0) <= 7.7 and 60.0 <= pause(0, 9999.0) <= 66.0
+    assert 2.0 <= pause(2, None) <= 4.0 and 30.0 <= pause(50, None) <= 60.0
+    assert len({pause(1, None) for _ in range(20)}) > 1
