@@ -109,9 +109,8 @@ def learned(source: Path, licences: Licences, desk: Desk) -> Meaning:
     for _, jobs in batches(source, licences, desk):
         for job in jobs.values():
             for task in job.tasks if job.done else []:
-                for old, new in zip(task.part.source, task.texts or [], strict=True):
-                    sample.add(old or "", new)
-    lexicons = Lexicons(sample.pairs())
+                sample.add([(o, n) for o, n in zip(task.part.source, task.texts or [], strict=True) if o])
+    lexicons = Lexicons(sample.groups())
     return meaning.near(lexicons, lexicons.lowest)
 
 

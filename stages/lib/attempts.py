@@ -193,7 +193,7 @@ def judge(jobs: list[Job], given: list[tuple[Task, list[str], Entry]], desk: Des
     """Accept translations, or note what is wrong with them."""
     sound: list[tuple[Task, list[str], Entry]] = []
     for task, texts, entry in given:
-        fault = translation.fault(task.part.source, texts, entry["finish_reason"], desk.checks, desk.habit.stops)
+        fault = translation.fault(task.part.source, texts, entry["finish_reason"], desk.checks, desk.habit.reach)
         task.found = Failure(*fault, answered=True) if fault else None
         if not fault:
             sound.append((task, texts, entry))

@@ -25,14 +25,16 @@ class Similarity:
         self._encoder = encoder
         self._loaded: tuple[Any, Any] | None = None
 
-    def __call__(self, pairs: list[tuple[str, str]]) -> list[float]:
-        """The cosine of each pair of texts, from -1 to 1."""
+    def __call__(self, groups: list[list[tuple[str, str]]]) -> list[float]:
+        """The lowest cosine of a text and its translation in each group, from -1 to 1."""
+        pairs = [pair for group in groups for pair in group]
         if not pairs:
-            return []
+            return [1.0] * len(groups)
         if self._loaded is None:
             self._loaded = load(self._encoder)
         sides = [embed(*self._loaded, [pair[side] for pair in pairs]) for side in (0, 1)]
-        return [float(value) for value in (sides[0] * sides[1]).sum(dim=1)]
+        cosines = iter((sides[0] * sides[1]).sum(dim=1).tolist())
+        return [min((next(cosines) for _ in group), default=1.0) for group in groups]
 
 
 def load(encoder: Encoder) -> tuple[Any, Any]:

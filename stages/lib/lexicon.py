@@ -24,36 +24,37 @@ BACKGROUND = 0.1  # share of a word's probability that doesn't depend on the oth
 COPIED, STRANGE = 3.0, -1.5  # nats for a word that was not learned: the source has it too, or it looks foreign
 FLOOR = 1e-4  # probabilities below are forgotten
 FOLDS = 5
-FEW = 100  # pairs, below which nothing can be learned and nothing is refused
-MOST = 20_000  # pairs that are learned from
+FEW = 200  # pairs, below which nothing can be learned and nothing is refused
+MOST = 20_000  # records that are learned from
 LONGEST = 100  # distinct words of a side, above which a pair teaches little and takes long
 CELLS = 10_000_000  # pairs of words that are weighed together, in about 1 GB
-DEVIATIONS = 1.7  # from the median down to the bound, which 2% of the good pairs lie below
+DEVIATIONS = 1.8  # from the median down to the bound, which 1.5% of the good pairs lie below
+LOWEST = 0.1  # share of all that may, however their scores are spread
 
 Pair = tuple[str, str]
 Words = list[str]
 
 
 class Sample:
-    """Some of a source's accepted pairs: all of a few, so many of millions, the same ones each time."""
+    """Some of a source's accepted texts: all of a few, so many of millions, the same ones each time."""
 
     def __init__(self) -> None:
-        self._taken: list[tuple[int, Pair]] = []
+        self._taken: list[tuple[int, list[Pair]]] = []
         self._known = set[int]()
 
-    def add(self, source: str, translation: str) -> None:
-        """Look at a pair; the ones with the smallest hashes stay."""
-        mark = -digest(source)
+    def add(self, group: list[Pair]) -> None:
+        """Look at pairs that belong together; the groups with the smallest hashes stay."""
+        mark = -digest("\0".join(source for source, _ in group))
         if mark in self._known or (len(self._taken) == MOST and mark <= self._taken[0][0]):
             return
         self._known.add(mark)
-        heapq.heappush(self._taken, (mark, (source, translation)))
+        heapq.heappush(self._taken, (mark, group))
         if len(self._taken) > MOST:
             self._known.discard(heapq.heappop(self._taken)[0])
 
-    def pairs(self) -> list[Pair]:
-        """The pairs that stayed, in the order of their hashes."""
-        return [pair for _, pair in sorted(self._taken, reverse=True)]
+    def groups(self) -> list[list[Pair]]:
+        """The groups that stayed, in the order of their hashes."""
+        return [group for _, group in sorted(self._taken, reverse=True)]
 
 
 class Table:
@@ -114,30 +115,32 @@ class Lexicon:
 
 
 class Lexicons:
-    """A lexicon for each part of a source, learned from the other parts; and the lowest score of a good pair."""
+    """A lexicon for each part of a source, learned from the other parts; and the lowest score of good ones."""
 
-    def __init__(self, pairs: list[Pair]) -> None:
+    def __init__(self, groups: list[list[Pair]]) -> None:
         self._folds: list[Lexicon] = []
         self.lowest = -math.inf
-        if len(pairs) >= FEW:
-            parts = [digest(source) % FOLDS for source, _ in pairs]
-            self._folds = [
-                Lexicon([pair for pair, part in zip(pairs, parts, strict=True) if part != fold])
-                for fold in range(FOLDS)
-            ]
-            self.lowest = bound(self(pairs))
+        if sum(map(len, groups)) >= FEW:
+            for held in range(FOLDS):
+                self._folds.append(Lexicon([pair for group in groups if fold(group) != held for pair in group]))
+            self.lowest = bound(self(groups))
 
-    def __call__(self, pairs: list[Pair]) -> list[float]:
-        """A score for each pair; with too little to learn from, none is below the bound."""
+    def __call__(self, groups: list[list[Pair]]) -> list[float]:
+        """The lowest score in each group; with too little to learn from, none is below the bound."""
         if not self._folds:
-            return [0.0] * len(pairs)
-        return [self._folds[digest(source) % FOLDS].score(source, text) for source, text in pairs]
+            return [0.0] * len(groups)
+        return [min((self._folds[fold(group)].score(*pair) for pair in group), default=math.inf) for group in groups]
 
 
 def bound(scores: list[float]) -> float:
-    """The score below which few good pairs lie, told by the upper half: the lower one may hold bad ones."""
-    middle, upper = np.quantile(scores, [0.5, 0.84])
-    return float(middle - DEVIATIONS * (upper - middle))
+    """The score below which few good ones lie, told by the upper half: the lower one may hold bad ones."""
+    lowest, middle, upper = np.quantile([score for score in scores if score < math.inf], [LOWEST, 0.5, 0.84])
+    return float(min(lowest, middle - DEVIATIONS * (upper - middle)))
+
+
+def fold(group: list[Pair]) -> int:
+    """The part that a group belongs to; answers to one question belong together."""
+    return digest(group[0][0]) % FOLDS if group else 0
 
 
 def digest(text: str) -> int:

@@ -24,16 +24,14 @@ def anything(asked: list[list[Pair]]) -> list[Failure | None]:
     return [None] * len(asked)
 
 
-def near(scores: Callable[[list[Pair]], list[float]], lowest: float) -> Meaning:
-    """A check by a score for each pair, and the lowest that will do."""
+def near(scores: Callable[[list[list[Pair]]], list[float]], lowest: float) -> Meaning:
+    """A check by a score for the worst pair of each request, and the lowest that will do."""
 
     def check(asked: list[list[Pair]]) -> list[Failure | None]:
-        flat = [pair for pairs in asked for pair in pairs if syllables(pair[0])]
-        found = iter(scores(flat))
-        worst = [min((next(found) for pair in pairs if syllables(pair[0])), default=lowest) for pairs in asked]
+        spoken = [[pair for pair in pairs if syllables(pair[0])] for pairs in asked]
         return [
             Failure(ELSE, f"similarity {score:.2f}, below {lowest:.2f}", answered=True) if score < lowest else None
-            for score in worst
+            for score in scores(spoken)
         ]
 
     return check

@@ -6,6 +6,7 @@ wrong with one text (``stages/lib/validators.py``), and who is asked how often (
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -140,7 +141,7 @@ def parse(reply: str) -> list[str] | None:
 
 
 def fault(
-    source: Sequence[str | None], texts: list[str] | None, finish_reason: str, checks: Checks, stops: bool = True
+    source: Sequence[str | None], texts: list[str] | None, finish_reason: str, checks: Checks, reach: float = math.inf
 ) -> Verdict | None:
     """(name, detail) of the first check that a translation fails, or None.
 
@@ -154,7 +155,7 @@ def fault(
         if old is None:
             continue
         if old.strip():
-            found = verdict(old, new, finish_reason=finish_reason, checks=checks, stops=stops)
+            found = verdict(old, new, finish_reason=finish_reason, checks=checks, reach=reach)
         else:
             found = ("invented", f"{new.strip()[:80]!r} for an empty text") if new.strip() else None
         if found:

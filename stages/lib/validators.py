@@ -6,6 +6,7 @@ half of IWSLT'15 tst2012, and hold on the second (``benchmarks/validators.md``).
 else passes most of them: ``stages/lib/meaning.py``. Not covered: style and grammar.
 """
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -86,7 +87,7 @@ VERBATIM = frozenset({"role", "url", "e-mail", "latex", "placeholder", "tag", "j
 def verdict(source: str, translation: str, *, finish_reason: str, checks: Checks, stops: bool = True) -> Verdict | None:
     """(name, detail) of the first check that a translation fails, or None.
 
-    ``stops`` says whether its translator ends sentences with a stop (``stages/lib/stops.py``).
+    ``reach`` says what a missing stop tells about this translator (``stages/lib/stops.py``).
     """
     if not translation.strip():
         return "empty translation", ""
@@ -95,7 +96,9 @@ def verdict(source: str, translation: str, *, finish_reason: str, checks: Checks
     if finish_reason == "length":
         return "truncated", "finish_reason length"
     for check in CHECKS:
-        if (stops or check is not whole) and (fault := check(source, translation, checks)):
+        if fault := check(source, translation, checks):
+            return fault
+        if check is length and (fault := whole(source, translation, reach)):
             return fault
     return None
 
@@ -200,18 +203,20 @@ def length(source: str, translation: str, checks: Checks) -> Verdict | None:
     return None
 
 
-def whole(source: str, translation: str, checks: Checks) -> Verdict | None:
+def whole(source: str, translation: str, reach: float) -> Verdict | None:
     """The end of the last sentence, and the number of sentences."""
     source, translation = source.rstrip(), translation.rstrip()
-    if len(source) >= MEASURED and END.search(source) and not ended(source, translation):
+    short = len(translation) < reach * len(source)
+    if short and len(source) >= MEASURED and END.search(source) and not ended(source, translation):
         return "truncated", f"ends with {translation[-20:]!r}"
-    if alone := unpaired(source, translation):
+    # where stops are left out, sentences can't be counted
+    if reach >= 1 and (alone := unpaired(source, translation)):
         return "truncated", f"{alone} sentences have no translation"
     return None
 
 
 Check = Callable[[str, str, Checks], Verdict | None]
-CHECKS: tuple[Check, ...] = (script, looped, english, answered, code, placeholders, items, length, whole, numbers)
+CHECKS: tuple[Check, ...] = (script, looped, english, answered, code, placeholders, items, length, numbers)
 
 
 def latin(letter: str) -> bool:
