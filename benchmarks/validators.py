@@ -242,9 +242,7 @@ def habit(pairs: list[Pair]) -> Habit:
 def table(pairs: list[Pair], checks: Checks) -> None:
     """One line a kind of fault: how many were refused, and under which names."""
     told = habit(pairs)
-    print(
-        f"{told.stopless} of {told.whole} whole translations lack their stop; it counts up to a length of {told.reach}\n"
-    )
+    print(f"{told.stopless} of {told.whole} whole ones lack their stop; it counts below a length of {told.reach}\n")
     print("| case | n | refused | under |\n|---|---|---|---|")
     for name, fault in (REFERENCES | FAULTS).items():
         names = Counter(refused(pair, checks, told.reach) for pair in cases(fault, pairs))

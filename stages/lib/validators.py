@@ -84,7 +84,9 @@ CODE_TOKEN = re.compile(r"[A-Za-z_]\w*|[{}()\[\];=<>+*/]")
 VERBATIM = frozenset({"role", "url", "e-mail", "latex", "placeholder", "tag", "json", "table", "token"})
 
 
-def verdict(source: str, translation: str, *, finish_reason: str, checks: Checks, stops: bool = True) -> Verdict | None:
+def verdict(
+    source: str, translation: str, *, finish_reason: str, checks: Checks, reach: float = math.inf
+) -> Verdict | None:
     """(name, detail) of the first check that a translation fails, or None.
 
     ``reach`` says what a missing stop tells about this translator (``stages/lib/stops.py``).
