@@ -16,7 +16,6 @@ from stages.lib import answers, contract, language, normal, pii, records, vietna
 from stages.lib.contract import Dep, Out
 from stages.lib.params import Clean
 from stages.lib.records import Message, Record, Verdict
-from stages.lib.validators import FAILURE_MARKERS
 
 LANGUAGES = {  # the reason under which an answer in each is dropped; the others stay
     "en": "not Vietnamese",
@@ -134,7 +133,7 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
         return ("empty", role) if not answer and role != "rejected" else None
 
     def failed_translation(record: Record, judged: str, answer: str) -> Verdict | None:
-        marker = next((marker for marker in FAILURE_MARKERS if marker in judged), None)
+        marker = next((marker for marker in answers.FAILURE_MARKERS if marker in judged), None)
         return ("failure marker", marker) if marker else None
 
     def personal(record: Record, judged: str, answer: str) -> Verdict | None:

@@ -25,6 +25,7 @@ ORDER = "data/checked"  # read by nobody: the first stages wait for it, so that 
 FIRST = ("pull", "generate")
 LOSSES = (".refused.jsonl", ".dropped.parquet")
 BILLS = (".spend.parquet",)
+ASIDE = (".quarantine.jsonl",)  # for people to look at
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def graph_faults(nodes: list[Node], modules: set[str], sources: Iterable[str]) -
                 yield f"sources.{source}: dvc.yaml has no stage {reader if made else f'{origin}@{source}'}"
                 continue
             for path in sorted(made.outs - read.deps):
-                if path.endswith(endings) if endings else not path.endswith(LOSSES + BILLS):
+                if path.endswith(endings) if endings else not path.endswith(LOSSES + BILLS + ASIDE):
                     yield f"{reader}: dvc.yaml doesn't list {path}, made by {made.name}; add it to the cmd and the deps"
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 
 from stages.lib.vietnamese import VIETNAMESE_LETTER, syllables
 
+FAILURE_MARKERS = ("|||TRANSLATION_FAILED|||", "TRANSLATION_FAILED")  # what earlier tools wrote instead of a text
 # in the first person, since an answer may well say what a language model is, and with something that it can't do,
 # since an assistant may well say what it is
 REFUSAL = re.compile(

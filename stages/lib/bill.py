@@ -8,6 +8,8 @@ which `make price` adds up. Not covered: money that a killed run spent, which th
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,11 +42,23 @@ class Bill:
         self.spent = self.lost = self.worth = 0.0  # dollars: worth is what all uses would cost without a journal
         self._name, self._spend = name, spend
         self._models: set[str] = set()
+        self._rehearsing = False
         self._slots = 0.0  # seconds, for each request that could be under way
         self._table = records.Table(path, SCHEMA)
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """While this lasts, what is bought counts and what is used doesn't: it will be used once more."""
+        self._rehearsing = True
+        try:
+            yield
+        finally:
+            self._rehearsing = False
+
     def use(self, entry: Entry) -> None:
         """Note that an answer was used."""
+        if self._rehearsing:
+            return
         prompt, completion, metered = account.usage(entry)
         batch = account.batched(entry)
         self._table.add(

@@ -120,43 +120,31 @@ class Spend(Section):
     prices: dict[str, Price]
 
 
-class Ratio(Section):
-    """Characters of a translation for each character of its source; ``up_to`` is the longest source it is for."""
+class Checks(Section):
+    """What a translation may lose before it is refused under a name (``stages/lib/validators.py``)."""
 
-    up_to: PositiveInt
-    lowest: PositiveFloat
-    highest: PositiveFloat
-
-
-class Validate(Section):
-    """What a translation may lose or gain before it is refused under a name (``stages/lib/validators.py``)."""
-
-    foreign: Share
-    loop: PositiveInt
-    loop_unit: PositiveInt
     english: Share
-    one_english: Share
-    copied: PositiveInt
     diacritics: Share
-    own: PositiveInt
-    short: Count
     code: Share
     items: Share
     numbers: Share
-    measured: Count
-    short_ratio: Ratio
-    medium_ratio: Ratio
-    long_ratio: Ratio
-    ends: bool
-    sentence_cost: PositiveFloat
-    sentence_spread: PositiveFloat
+
+
+class Encoder(Section):
+    """A sentence encoder for many languages, and the lowest cosine between a text and its translation."""
+
+    repo: str
+    revision: str
+    lowest: Annotated[float, Field(ge=-1, le=1)]
 
 
 class Translate(Section):
     """Translation: how its answers are judged."""
 
     max_refused: Share
-    checks: Validate
+    meaning: Literal["none", "lexicon", "embedding", "judge"]
+    encoder: Encoder | None
+    checks: Checks
 
 
 class Generate(Section):

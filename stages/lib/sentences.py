@@ -17,6 +17,8 @@ RATIO = 0.97  # characters of Vietnamese for one of English, the mean of IWSLT'1
 SHORTEST = 8  # characters that the shortest sentence counts as
 PAIRED = ((1, 1), (2, 1), (1, 2), (3, 1), (1, 3), (2, 2))
 LONGEST = 400  # sentences of a source up to which they are paired, in about a second
+COST = 1.5  # of one more sentence in a pair, and of one without a partner
+SPREAD = 4.0  # variance of a translation's length for each character of its source
 BAND = 8  # sentences that the way may stray from the diagonal, apart from those that are missing
 
 
@@ -30,11 +32,10 @@ def lengths(text: str) -> list[int]:
     return found
 
 
-def unpaired(source: str, translation: str, cost: float, spread: float) -> int:
+def unpaired(source: str, translation: str) -> int:
     """How many of the source's sentences have no partner, where the translation has fewer.
 
-    ``cost`` is what one more sentence in a pair costs, and one without a partner; ``spread`` is the variance of a
-    translation's length for each character of its source. Of very long texts none is said to be missing.
+    Of very long texts none is said to be missing.
     """
     ours, theirs = lengths(source), lengths(translation)
     if len(theirs) >= len(ours) or len(ours) > LONGEST:
@@ -46,16 +47,16 @@ def unpaired(source: str, translation: str, cost: float, spread: float) -> int:
             if (here, there) not in best:
                 continue
             so_far, alone = best[here, there]
-            steps = [(one, other, cost * (one + other - 2), 0) for one, other in PAIRED]
-            for one, other, price, lost in [*steps, (1, 0, cost, 1), (0, 1, cost, 0)]:
+            steps = [(one, other, COST * (one + other - 2), 0) for one, other in PAIRED]
+            for one, other, price, lost in [*steps, (1, 0, COST, 1), (0, 1, COST, 0)]:
                 after = here + one, there + other
                 if after[0] <= len(ours) and after[1] <= len(theirs):
                     if one and other:
-                        price += distance(sum(ours[here : after[0]]), sum(theirs[there : after[1]]), spread)
+                        price += distance(sum(ours[here : after[0]]), sum(theirs[there : after[1]]))
                     best[after] = min(best.get(after, (math.inf, 0)), (so_far + price, alone + lost))
     return best[len(ours), len(theirs)][1]
 
 
-def distance(length: int, other: int, spread: float) -> float:
+def distance(length: int, other: int) -> float:
     """Half the squared deviation from the expected length, in standard deviations."""
-    return (other - RATIO * length) ** 2 / (2 * spread * max(length, SHORTEST))
+    return (other - RATIO * length) ** 2 / (2 * SPREAD * max(length, SHORTEST))

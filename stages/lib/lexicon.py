@@ -3,11 +3,13 @@
 IBM Model 1 (Brown et al. 1993) in both directions: which word of one language stands for which of the other. A
 pair's score is the mean, over the words of both sides, of how much likelier a word is given the other side than by
 itself (in nats); what says something else scores below 0. It learns from a team's own accepted pairs in seconds and
-needs no model: a fluent sentence that belongs to another text is what it sees and surface checks don't. Not covered:
-word order, negation, one wrong word in a long sentence.
+needs no model: a fluent sentence that belongs to another text is what it sees and surface checks don't. No pair is
+scored by a lexicon that learned from it. Not covered: word order, negation, one wrong word in a long sentence.
 """
 
+import heapq
 import math
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,9 +24,37 @@ BACKGROUND = 0.1  # share of a word's probability that doesn't depend on the oth
 COPIED, STRANGE = 3.0, -1.5  # nats for a word that was not learned: the source has it too, or it looks foreign
 FLOOR = 1e-4  # probabilities below are forgotten
 FOLDS = 5
+FEW = 200  # pairs, below which nothing can be learned and nothing is refused
+MOST = 20_000  # records that are learned from
+LONGEST = 100  # distinct words of a side, above which a pair teaches little and takes long
+CELLS = 10_000_000  # pairs of words that are weighed together, in about 1 GB
+DEVIATIONS = 1.8  # from the median down to the bound, which 1.5% of the good pairs lie below
+LOWEST = 0.1  # share of all that may, however their scores are spread
 
 Pair = tuple[str, str]
 Words = list[str]
+
+
+class Sample:
+    """Some of a source's accepted texts: all of a few, so many of millions, the same ones each time."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[int, list[Pair]]] = []
+        self._known = set[int]()
+
+    def add(self, group: list[Pair]) -> None:
+        """Look at pairs that belong together; the groups with the smallest hashes stay."""
+        mark = -digest("\0".join(source for source, _ in group))
+        if mark in self._known or (len(self._taken) == MOST and mark <= self._taken[0][0]):
+            return
+        self._known.add(mark)
+        heapq.heappush(self._taken, (mark, group))
+        if len(self._taken) > MOST:
+            self._known.discard(heapq.heappop(self._taken)[0])
+
+    def groups(self) -> list[list[Pair]]:
+        """The groups that stayed, in the order of their hashes."""
+        return [group for _, group in sorted(self._taken, reverse=True)]
 
 
 class Table:
@@ -66,33 +96,56 @@ class Table:
 
 
 class Lexicon:
-    """A similarity for ``stages/lib/validators.py``, learned from pairs of a text and its translation."""
+    """A score for pairs of a text and its translation, learned from such pairs."""
 
     def __init__(self, pairs: list[Pair]) -> None:
-        self._pairs = pairs
-        sides = [(stems(source), spoken(text)) for source, text in pairs]
-        self._forth, self._back = Table(sides), Table([(text, source) for source, text in sides])
+        sides, cells = list[tuple[Words, Words]](), 0
+        for one, other in ((stems(source), spoken(text)) for source, text in pairs):
+            if max(len(one), len(other)) <= LONGEST and cells < CELLS:
+                sides.append((one, other))
+                cells += (len(one) + 1) * (len(other) + 1)
+        self._forth, self._back = Table(sides), Table([(other, one) for one, other in sides])
 
-    def __call__(self, sources: list[str], translations: list[str]) -> list[float]:
-        """A score for each pair: about 1 for a translation, below 0 for something else."""
-        return [self._score(source, text) for source, text in zip(sources, translations, strict=True)]
-
-    def _score(self, source: str, text: str) -> float:
+    def score(self, source: str, text: str) -> float:
+        """About 1 for a translation, below 0 for something else."""
         one, other = stems(source), spoken(text)
         forth = list(self._forth.gains(one, other, set(syllables(source.lower()))))
         back = list(self._back.gains(other, one, set()))
         return (sum(forth) + sum(back)) / (len(forth) + len(back) + CALM)
 
-    def bound(self, refused: float) -> float:
-        """The score below which such a share of good pairs lies, told on pairs that a lexicon had not learned."""
-        scores: list[float] = []
-        for fold in range(FOLDS):
-            # neighbours are often of one text: whole stretches are held out
-            first, last = (len(self._pairs) * part // FOLDS for part in (fold, fold + 1))
-            held = self._pairs[first:last]
-            learned = Lexicon(self._pairs[:first] + self._pairs[last:])
-            scores += learned([source for source, _ in held], [text for _, text in held])
-        return float(np.quantile(scores, refused))
+
+class Lexicons:
+    """A lexicon for each part of a source, learned from the other parts; and the lowest score of good ones."""
+
+    def __init__(self, groups: list[list[Pair]]) -> None:
+        self._folds: list[Lexicon] = []
+        self.lowest = -math.inf
+        if sum(map(len, groups)) >= FEW:
+            for held in range(FOLDS):
+                self._folds.append(Lexicon([pair for group in groups if fold(group) != held for pair in group]))
+            self.lowest = bound(self(groups))
+
+    def __call__(self, groups: list[list[Pair]]) -> list[float]:
+        """The lowest score in each group; with too little to learn from, none is below the bound."""
+        if not self._folds:
+            return [0.0] * len(groups)
+        return [min((self._folds[fold(group)].score(*pair) for pair in group), default=math.inf) for group in groups]
+
+
+def bound(scores: list[float]) -> float:
+    """The score below which few good ones lie, told by the upper half: the lower one may hold bad ones."""
+    lowest, middle, upper = np.quantile([score for score in scores if score < math.inf], [LOWEST, 0.5, 0.84])
+    return float(min(lowest, middle - DEVIATIONS * (upper - middle)))
+
+
+def fold(group: list[Pair]) -> int:
+    """The part that a group belongs to; answers to one question belong together."""
+    return digest(group[0][0]) % FOLDS if group else 0
+
+
+def digest(text: str) -> int:
+    """A number for a text, the same in every process."""
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
 
 def expected(given: NDArray[np.int64], cell: NDArray[np.int64], where: NDArray[np.int64]) -> NDArray[np.float64]:

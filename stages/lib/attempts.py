@@ -1,0 +1,232 @@
+"""Who is asked again, how, and of whom, until a translation passes its checks or is given up.
+
+Rounds over many records together: all first requests; those that were too long for an answer again in smaller
+parts; those that failed a check once more with the reason; what is still open on the fallback engine. A retry that
+the engine ``journal`` doesn't know is none. What may be a matter of taste (forms of address) is asked for once more
+and refuses nothing. Not covered: what a good translation is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from stages.lib import register, translation
+from stages.lib.bill import Bill
+from stages.lib.journal import Entry, Journal
+from stages.lib.meaning import Meaning
+from stages.lib.params import Checks, Spend, Teacher
+from stages.lib.records import Record
+from stages.lib.requests import Failure, Prompt, key
+from stages.lib.stops import Habit
+from stages.lib.teacher import ask
+from stages.lib.translation import Part
+
+UNKNOWN = "not in the journal"
+
+
+class Attempt(NamedTuple):
+    """One answer, or the lack of one, and what was wrong with it."""
+
+    model: str
+    prompt: str
+    request: str
+    reason: str
+    detail: str
+    answer: str
+    judged: bool  # there was an answer, and a check refused it
+
+
+@dataclass
+class Task:
+    """A part of a record on its way."""
+
+    part: Part
+    log: list[Attempt]  # of its record
+    texts: list[str] | None = None
+    entry: Entry | None = None  # that holds these texts
+    found: Failure | None = None  # by the last attempt
+    said: str = ""  # its answer
+    cut: bool = False  # it ran into max_tokens
+    spare: tuple[list[str], Entry] | None = None  # good enough if nothing better comes
+
+
+@dataclass
+class Job:
+    """A record on its way."""
+
+    record: Record
+    tasks: list[Task] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        """Whether all its parts are translated."""
+        return all(task.texts is not None for task in self.tasks)
+
+    @property
+    def verdict(self) -> Attempt:
+        """Under which name it is dropped: the first that tells something about a translation."""
+        answered = [attempt for attempt in self.attempts if attempt.judged]
+        return next(iter([*answered, *(attempt for attempt in self.attempts if attempt.answer), *self.attempts]))
+
+
+@dataclass
+class Desk:
+    """What all rounds need: whom to ask, in which words, and how to judge."""
+
+    name: str
+    teacher: Teacher
+    spend: Spend
+    journal: Journal
+    prompt: Prompt
+    again: Prompt
+    checks: Checks
+    meaning: Meaning
+    habit: Habit = field(default_factory=Habit)
+    bill: Bill | None = None
+    lost: dict[str, Failure] = field(default_factory=dict)  # requests without an answer: once a run is enough
+
+
+def settle(records: Iterable[Record], desk: Desk) -> list[Job]:
+    """Translate records, with all the attempts that each needs."""
+    teacher = first(desk.teacher)
+    jobs = [Job(record) for record in records]
+    for job in jobs:
+        parts = translation.plan(job.record["messages"], translation.longest(teacher))
+        job.tasks = [Task(part, job.attempts) for part in parts]
+    attempt(jobs, waiting(jobs), desk, teacher, note=True)
+    while halved := halve(jobs, teacher):
+        attempt(jobs, halved, desk, teacher)
+    if teacher.engine != "nllb":  # which reads no reasons
+        attempt(jobs, [task for task in waiting(jobs) if faulty(task)], desk, teacher, again=True)
+    spare(jobs)
+    if other := fallback(desk.teacher):
+        attempt(jobs, waiting(jobs), desk, other)
+        spare(jobs)
+    return jobs
+
+
+def first(teacher: Teacher) -> Teacher:
+    """The teacher itself; how an NLLB model decodes is no part of its requests where only the fallback is one."""
+    only = teacher.fallback is not None and teacher.fallback.engine == "nllb" and teacher.engine != "nllb"
+    return teacher.model_copy(update={"nllb": None}) if only else teacher
+
+
+def fallback(teacher: Teacher) -> Teacher | None:
+    """Who is asked in the end; where answers come from the journal alone, theirs do, too."""
+    other = teacher.fallback
+    if other is None:
+        return None
+    engine = "journal" if teacher.engine == "journal" else other.engine
+    nllb = teacher.nllb if other.engine == "nllb" else None
+    return teacher.model_copy(update={**other.model_dump(), "engine": engine, "nllb": nllb, "fallback": None})
+
+
+def waiting(jobs: list[Job]) -> list[Task]:
+    """The parts that have no translation yet."""
+    return [task for job in jobs for task in job.tasks if task.texts is None]
+
+
+def spare(jobs: list[Job]) -> None:
+    """Take what is good enough where nothing better came."""
+    for task in waiting(jobs):
+        if task.spare:
+            task.texts, task.entry = task.spare
+
+
+def faulty(task: Task) -> bool:
+    """Whether there was an answer, and another one may be better."""
+    return task.found is not None and task.found.answered and task.found.reason != "refused by the teacher"
+
+
+def halve(jobs: list[Job], teacher: Teacher) -> list[Task]:
+    """Put smaller parts in the place of those whose translation didn't fit into an answer; the new ones."""
+    new: list[Task] = []
+    for job in jobs:
+        tasks: list[Task] = []
+        for task in job.tasks:
+            parts = translation.narrower(task.part, teacher) if task.cut else [task.part]
+            smaller = [Task(part, job.attempts) for part in parts] if len(parts) > 1 else []
+            tasks += smaller or [task]
+            new += smaller
+        job.tasks = tasks
+    return new
+
+
+def attempt(
+    jobs: list[Job], tasks: list[Task], desk: Desk, teacher: Teacher, *, again: bool = False, note: bool = False
+) -> None:
+    """Ask for some parts, with what was wrong before or without, and judge the answers."""
+    for task in tasks:
+        if not task.part.sent:
+            task.texts = []
+    tasks = [task for task in tasks if task.part.sent]
+    prompt = desk.again if again else desk.prompt
+    asked = [wording(task, again) for task in tasks]
+    answers = answered(desk, teacher, prompt, asked)
+    given: list[tuple[Task, list[str], Entry]] = []
+    for task, text, answer in zip(tasks, asked, answers, strict=True):
+        task.cut = isinstance(answer, Failure) and answer.reason == "truncated"
+        mark = key(teacher, prompt, text)
+        known = desk.journal.answers.get(mark)
+        task.said = known["answer"] if known else ""
+        if isinstance(answer, Failure):
+            task.found = answer
+        elif (texts := translation.parse(answer["answer"])) is None or len(texts) != len(task.part.sent):
+            wrong = "malformed" if texts is None else "wrong number of texts"
+            task.found = Failure(wrong, f"{len(texts or [])} of {len(task.part.sent)}", answered=True)
+        else:
+            given.append((task, texts, answer))
+    if note:
+        for task, texts, _ in given:
+            for old, new in zip(task.part.source, texts, strict=True):
+                desk.habit.note(old or "", new)
+    judge(jobs, given, desk)
+    for task, text, answer in zip(tasks, asked, answers, strict=True):
+        if task.found and not (task.log and task.found.reason == UNKNOWN):
+            usable = not isinstance(answer, Failure)
+            name, detail = task.found.reason, task.found.detail
+            task.log.append(
+                Attempt(teacher.model, prompt.name, key(teacher, prompt, text), name, detail, task.said, usable)
+            )
+
+
+def judge(jobs: list[Job], given: list[tuple[Task, list[str], Entry]], desk: Desk) -> None:
+    """Accept translations, or note what is wrong with them."""
+    sound: list[tuple[Task, list[str], Entry]] = []
+    for task, texts, entry in given:
+        fault = translation.fault(task.part.source, texts, entry["finish_reason"], desk.checks, desk.habit.reach)
+        task.found = Failure(*fault, answered=True) if fault else None
+        if not fault:
+            sound.append((task, texts, entry))
+    pairs = [[(old, new) for old, new in zip(task.part.source, texts, strict=True) if old] for task, texts, _ in sound]
+    for (task, _, _), found in zip(sound, desk.meaning(pairs), strict=True):
+        task.found = found
+    kept = {id(task): (texts, entry) for task, texts, entry in sound if not task.found}
+    for job in jobs:
+        turns: list[tuple[str, str]] = []
+        for task in job.tasks:
+            if new := kept.get(id(task)):
+                here = [(piece.role, text) for piece, text in zip(task.part.sent, new[0], strict=True)]
+                if fault := register.mixed([*turns, *here]):
+                    task.spare, task.found = new, Failure(*fault, answered=True)
+                else:
+                    task.texts, task.entry = new
+            turns += [(piece.role, text) for piece, text in zip(task.part.sent, task.texts or [], strict=False)]
+
+
+def wording(task: Task, again: bool) -> str:
+    """The request for a part."""
+    if not again or task.found is None:
+        return translation.request(task.part)
+    return translation.again(task.part, task.said, f"{task.found.reason}: {task.found.detail}".removesuffix(": "))
+
+
+def answered(desk: Desk, teacher: Teacher, prompt: Prompt, texts: list[str]) -> list[Entry | Failure]:
+    """The answer or the failure for each text; what had no answer before in this run isn't asked again."""
+    keys = [key(teacher, prompt, text) for text in texts]
+    fresh = {mark: text for mark, text in zip(keys, texts, strict=True) if mark not in desk.lost}
+    found = ask(teacher, desk.spend, desk.journal, prompt, list(fresh.values()), desk.name, desk.bill)
+    answers = dict(zip(fresh, found, strict=True))
+    desk.lost |= {mark: a for mark, a in answers.items() if isinstance(a, Failure) and not a.answered}
+    return [answers[mark] if mark in answers else desk.lost[mark] for mark in keys]
