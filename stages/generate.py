@@ -109,8 +109,10 @@ class Maker:
         count = first_round(self.generate)
         for number in range(1, self.generate.rounds + 1):
             before = len(self.pool)
-            dealt = [briefing.deal(self.generate.tasks) if briefs.due(place, self.generate.briefed) else {}
-                     for place in range(1, count + 1)]
+            dealt = [
+                briefing.deal(self.generate.tasks) if briefs.due(place, self.generate.briefed) else {}
+                for place in range(1, count + 1)
+            ]
             texts = [request(self.pool, self.generate, rng, brief) for brief in dealt]
             found = self.answers(self.prompts[0], texts, f"generate, round {number} of at most {self.generate.rounds}")
             for place, (brief, text, answer) in enumerate(zip(dealt, texts, found, strict=True), 1):
@@ -119,7 +121,9 @@ class Maker:
             if len(self.pool) >= self.generate.wanted:
                 return
             if new < EXHAUSTED * count * self.generate.tasks:
-                print(f"generate: round {number} brought {new} new tasks of {count * self.generate.tasks}: the last one")
+                print(
+                    f"generate: round {number} brought {new} new tasks of {count * self.generate.tasks}: the last one"
+                )
                 return
             count = min(self.generate.requests, math.ceil((self.generate.wanted - len(self.pool)) * count / new))
 

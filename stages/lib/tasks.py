@@ -29,7 +29,7 @@ OTHER_MEDIUM = re.compile(
 # it speaks of a text that comes after it
 POINTS = re.compile(r"\b(?:sau|sau đây|dưới đây|bên dưới)\s*[.:]*$", re.IGNORECASE)
 PLACEHOLDER = re.compile(
-    r"\W*(?:n/?a|null|none|todo|không có|không có câu trả lời|chưa có câu trả lời|\[[^\]]*\]|<[^>]*>|)\W*", re.IGNORECASE
+    r"(?:n/a|todo|(?:không có|chưa có) câu trả lời|\[[\w\s]{0,40}\]|<[\w\s]{0,40}>|\.{2,}|…+)[.!]?", re.IGNORECASE
 )
 UNABLE = re.compile(
     r"\W*(?:(?:rất|thật|thành thật)? ?(?:xin lỗi|tiếc)[^.!?]{0,40}?\b)?(?:tôi|mình|em) (?:rất tiếc )?(?:không thể|chưa thể)"
