@@ -1,39 +1,49 @@
-"""New instructions, each unlike all others (self-instruct, Wang et al. 2023).
+"""New instructions, each unlike all others (self-instruct, Wang et al. 2023), and harder ones made of them.
 
-In rounds: the teacher is shown some seed tasks and some of those invented so far, and invents more; what it
-invents is kept when it can be done by text and its instruction's ROUGE-L with every task of the pool is at
-most ``novelty``. A round's requests depend on the rounds before it and on ``generate.seed`` alone, so that
-the journal answers them again at no cost. Not covered: evolving tasks into harder ones.
+In rounds: the teacher is shown some seed tasks and some of those invented so far, perhaps with a brief (a topic, a
+persona, a difficulty), and invents more; what it invents is kept when it is sound on its face and its instruction's
+ROUGE-L with every task of the pool is at most ``novelty``. Then some of what was kept is evolved. A round's requests
+depend on the rounds before it and on ``generate.seed`` alone, so that the journal answers them again at no cost and
+a run that was killed goes on as if nothing had been. All of a round is asked at once: its later requests can't see
+what its earlier ones brought, so larger rounds are faster and repeat themselves more. Not covered: whether an answer
+is true.
 """
 
 import json
+import math
 import random
-import re
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 
-from stages.lib import contract, datafile, records, rows, vietnamese
+from stages.lib import briefs, contract, evolution, records, seeds, tasks
 from stages.lib.bill import Bill
+from stages.lib.briefs import Brief, Briefs, Lists
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.journal import Entry, Journal, home
 from stages.lib.licences import allowed
-from stages.lib.novelty import Novelty
 from stages.lib.params import Generate, Licences, Spend, Teacher
-from stages.lib.records import Message, Record
-from stages.lib.requests import Failure, Prompt
+from stages.lib.pool import Kept, Pool
+from stages.lib.records import Message, Record, Verdict
+from stages.lib.requests import Failure, Prompt, key
+from stages.lib.tasks import Task
 from stages.lib.teacher import ask, check_failures
 
-Task = dict[str, str]
 NAME = "generated"
 UNREADABLE: Task = {"instruction": "", "input": "", "output": ""}
-# what a text model can't do, as whole words
-OTHER_MEDIUM = re.compile(r"\b(vẽ|bức ảnh|hình ảnh|video|đoạn phim|bản nhạc|phát nhạc|ghi âm|biểu đồ)\b", re.IGNORECASE)
+PASSES = 3  # over a round's requests, since one that stays without an answer stops the run
+EXHAUSTED = 0.1  # share of the tasks asked for under which a round is the last one
+
+Asked = Callable[[Prompt, list[str], str], list[Entry | Failure]]  # (prompt, texts, name of the bar)
+Outcome = tuple[Record, Verdict | None]
 
 
 def main(
-    seeds: Dep,
+    seed_file: Dep,
+    lists: Dep,
     wording: Dep,
+    evolving: Dep,
     shipped: Dep,
     generated: Out,
     dropped: Out,
@@ -45,123 +55,169 @@ def main(
     licences: Licences,
 ) -> None:
     """Grow the pool of tasks; write the new ones, and what was not kept with its reason."""
-    journal, prompt = Journal(shipped, own=home()), Prompt.load(wording)
-    pool = Pool(seed_tasks(seeds), generate.novelty)
-    rng = random.Random(generate.seed)
-    failed: list[str] = []
-    rounds = generate.rounds if allowed(generate.licence, licences) else 0  # what may not be used is not bought
+    from tqdm import tqdm
+
+    journal = Journal(shipped, own=home())
+    prompts = Prompt.load(wording), Prompt.load(evolving)
+    counts: Counter[str] = Counter()
     with (
         Bill(spent, "generate", spend) as bill,
+        closing(Pool(seeds.read(seed_file), generate.novelty)) as pool,
         records.Table(generated) as keep,
         records.Table(dropped, records.DROPPED) as drop,
+        tqdm(total=generate.wanted, desc="generate", unit="task") as bar,
     ):
-        for round_number in range(1, rounds + 1):
-            texts = [request(pool, generate, rng) for _ in range(generate.requests)]
-            name = f"generate, round {round_number} of {generate.rounds}"
-            answers = ask(teacher, spend, journal, prompt, texts, name, bill)
-            for number, answer in enumerate(answers, 1):
-                if isinstance(answer, Failure):
-                    failed.append(answer.reason)
-                    if not answer.answered:  # without it later rounds would ask other things
-                        raise Refusal(
-                            f"generate, round {round_number}: {answer.reason} ({answer.detail}). What was answered is "
-                            "in the journal: mend the cause and run it again"
-                        )
-                    continue
-                for place, task in enumerate(tasks(answer), 1):
-                    record = to_record(task or UNREADABLE, answer, f"{round_number}.{number}.{place}", generate.licence)
-                    verdict = ("malformed", answer["answer"][:300]) if task is None else pool.judge(task)
-                    if task is None or verdict:
-                        reason, detail = verdict or ("malformed", "")
-                        drop.add({**record, "reason": reason, "detail": detail})
-                    else:
-                        pool.add(task)
-                        keep.add(record)
-    check_failures(len(failed), planned(generate), teacher, "generate", failed)
+        maker = Maker(
+            pool, briefs.load(lists), prompts, teacher, generate,
+            lambda prompt, texts, name: ask(teacher, spend, journal, prompt, texts, name, bill),
+        )  # fmt: skip
+        # what may not be used is not bought
+        for record, verdict in maker.run() if allowed(generate.licence, licences) else ():
+            if verdict is None:
+                keep.add(record)
+                bar.update()
+            else:
+                reason, detail = verdict
+                counts[reason] += 1
+                drop.add({**record, "reason": reason, "detail": detail})
+                bar.set_postfix(dropped=drop.rows, refresh=False)
+        told = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+        if drop.rows and not keep.rows:
+            raise Refusal(f"generate: none of {drop.rows} answers and tasks could be kept ({told})")
+    print(f"generate: {keep.rows} tasks kept" + (f", {drop.rows} dropped ({told})" if told else ""))
 
 
-def planned(generate: Generate) -> int:
-    """How many requests the params make, whatever is answered."""
-    return generate.rounds * generate.requests
+@dataclass
+class Maker:
+    """Who makes tasks out of what, and how that went so far."""
 
+    pool: Pool
+    lists: Lists
+    prompts: tuple[Prompt, Prompt]  # for inventing and for evolving
+    teacher: Teacher
+    generate: Generate
+    asked: Asked
+    requests: int = 0
+    failed: list[str] = field(default_factory=list)
 
-class Pool:
-    """The tasks so far, and how unlike them a new one is."""
+    def run(self) -> Iterator[Outcome]:
+        """Every task that came of it, with the reason why it is not kept if it isn't."""
+        yield from self.invent()
+        yield from self.evolve()
+        check_failures(len(self.failed), self.requests, self.teacher, "generate", self.failed)
 
-    def __init__(self, seeds: list[Task], novelty: float) -> None:
-        self.seeds = seeds
-        self.invented: list[Task] = []
-        self.novelty = novelty
-        self._known = Novelty(task["instruction"] for task in seeds)
+    def invent(self) -> Iterator[Outcome]:
+        """Rounds of new tasks, until there are as many as wanted, or hardly any new ones come."""
+        rng, briefing = random.Random(self.generate.seed), Briefs(self.lists, self.generate.seed)
+        count = first_round(self.generate)
+        for number in range(1, self.generate.rounds + 1):
+            before = len(self.pool)
+            dealt = [
+                briefing.deal(self.generate.tasks) if briefs.due(place, self.generate.briefed) else {}
+                for place in range(1, count + 1)
+            ]
+            texts = [request(self.pool, self.generate, rng, brief) for brief in dealt]
+            found = self.answers(self.prompts[0], texts, f"generate, round {number} of at most {self.generate.rounds}")
+            for place, (brief, text, answer) in enumerate(zip(dealt, texts, found, strict=True), 1):
+                yield from self.settle(self.prompts[0], text, answer, f"{number}.{place}", briefs.notes(brief))
+            new = len(self.pool) - before
+            if len(self.pool) >= self.generate.wanted:
+                return
+            if new < EXHAUSTED * count * self.generate.tasks:
+                print(
+                    f"generate: round {number} brought {new} new tasks of {count * self.generate.tasks}: the last one"
+                )
+                return
+            count = min(self.generate.requests, math.ceil((self.generate.wanted - len(self.pool)) * count / new))
 
-    def add(self, task: Task) -> None:
-        """Take a task in."""
-        self.invented.append(task)
-        self._known.add(task["instruction"])
+    def evolve(self) -> Iterator[Outcome]:
+        """Rounds in which tasks of the pool give way to what is made of them."""
+        heads = list(range(len(self.pool)))
+        for number, share in enumerate(evolution.rounds(self.generate.evolve), 1):
+            drawn = evolution.draw(len(heads), share, self.generate.seed, number)
+            rng = random.Random(f"{self.generate.seed}/operations/{number}")
+            operations = briefs.Deck(list(self.lists.operations), rng)
+            name = f"generate, evolving {number} of {math.ceil(self.generate.evolve)}"
+            for first in range(0, len(drawn), self.generate.requests):
+                part = drawn[first : first + self.generate.requests]
+                parents = [(self.pool.kept(heads[lineage]), operations.deal()) for lineage in part]
+                texts = [evolution.request(kept.task, by, self.lists.operations[by]) for kept, by in parents]
+                found = self.answers(self.prompts[1], texts, f"{name}, from task {first + 1} of {len(drawn)}")
+                for lineage, (parent, by), text, answer in zip(part, parents, texts, found, strict=True):
+                    before, notes = len(self.pool), [*parent.notes, f"evolved: {by}"]
+                    yield from self.settle(self.prompts[1], text, answer, parent.id, notes, parent)
+                    if len(self.pool) > before:
+                        heads[lineage] = before
 
-    def judge(self, task: Task) -> records.Verdict | None:
-        """Why a task is not kept, with the detail, or None."""
-        if not task["instruction"] or not task["output"]:
-            return "empty", "instruction" if not task["instruction"] else "output"
-        if match := OTHER_MEDIUM.search(task["instruction"]):
-            return "needs another medium", match[0]
-        if found := self._known.nearest(task["instruction"], above=self.novelty):
-            similarity, place = found
-            nearest = (self.seeds + self.invented)[place]["instruction"]
-            return "not novel", f"ROUGE-L {similarity:.2f} with: {nearest}"
-        return None
-
-
-def seed_tasks(path: Path) -> list[Task]:
-    """The tasks of a self-instruct seed file: JSON lines of instruction and instances of input and output."""
-    found = []
-    for item in datafile.read(path):
-        if isinstance(item, rows.Refused):
-            raise Refusal(f"{path}, line {item.upstream}: {item.reason}")
-        number, row = item
-        try:
-            first = row["instances"][0]
-            found.append({"instruction": row["instruction"], "input": first["input"], "output": first["output"]})
-        except (KeyError, IndexError, TypeError):
+    def answers(self, prompt: Prompt, texts: list[str], name: str) -> list[Entry | Failure]:
+        """An answer to every text, or what came instead of a usable one; a text without any stops the run."""
+        self.requests += len(texts)
+        for _ in range(PASSES):
+            found = self.asked(prompt, texts, name)
+            lost = [answer for answer in found if isinstance(answer, Failure) and not answer.answered]
+            if not lost:
+                break
+        else:  # without it later requests would be other ones
             raise Refusal(
-                f"{path}, line {number}: a seed task needs instruction and instances[0] of input and output"
-            ) from None
-    return found
+                f"{name}: {len(lost)} of {len(texts)} requests: {lost[0].reason} ({lost[0].detail}). What was answered "
+                "is in the journal: mend the cause and run it again"
+            )
+        self.failed += [answer.reason for answer in found if isinstance(answer, Failure)]
+        if self.requests * self.teacher.max_failed >= 1:
+            check_failures(len(self.failed), self.requests, self.teacher, "generate", self.failed)
+        return found
+
+    def settle(
+        self,
+        prompt: Prompt,
+        text: str,
+        answer: Entry | Failure,
+        upstream: str,
+        notes: list[str],
+        parent: Kept | None = None,
+    ) -> Iterator[Outcome]:
+        """The tasks of one answer, each judged and, if it is kept, taken into the pool."""
+
+        def record(task: Task, place: int) -> Record:
+            made = to_record(task, parent.id if parent else f"{upstream}.{place}", self.generate.licence)
+            group = parent.group if parent else made["group"]
+            return {**made, "group": group, "teacher": by, "request": request, "notes": notes}
+
+        by, request = self.teacher.model, key(self.teacher, prompt, text)
+        if isinstance(answer, Failure):
+            yield record(UNREADABLE, 0), (answer.reason, answer.detail)
+            return
+        by, request = answer["model"], answer["key"]
+        for place, task in enumerate(tasks.parse(answer["answer"]), 1):
+            made = record(task or UNREADABLE, place)
+            if task is None:
+                yield made, ("malformed", answer["answer"][:300])
+                continue
+            verdict = (parent and evolution.fault(parent.task, task)) or self.pool.judge(task)
+            if verdict is None:
+                self.pool.add(task, made)
+            yield made, verdict
 
 
-def request(pool: Pool, generate: Generate, rng: random.Random) -> str:
-    """The examples that one request shows, and how many tasks it wants."""
-    shown = rng.sample(pool.seeds, min(generate.seed_examples, len(pool.seeds)))
-    shown += rng.sample(pool.invented, min(generate.pool_examples, len(pool.invented)))
-    return json.dumps({"examples": shown, "wanted": generate.tasks}, ensure_ascii=False)
+def first_round(generate: Generate) -> int:
+    """The requests of the first round: no more than would do if every task were kept."""
+    return min(generate.requests, math.ceil(generate.wanted / generate.tasks))
 
 
-def tasks(answer: Entry) -> Iterable[Task | None]:
-    """The tasks in a reply; None stands for what is not of the form that was asked for."""
-    text = answer["answer"].strip().removeprefix("```json").removeprefix("```").removesuffix("```")
-    try:
-        found: Any = json.loads(text)["tasks"]
-    except (ValueError, RecursionError, KeyError, TypeError):  # a number or a depth that Python doesn't read, too
-        found = None
-    for task in found if isinstance(found, list) else [None]:
-        fields = {"input": "", **task} if isinstance(task, dict) else {}
-        values = [fields.get(name) for name in ("instruction", "input", "output")]
-        if all(isinstance(value, str | int | float) for value in values):
-            instruction, about, output = (vietnamese.whole(str(value)).strip() for value in values)
-            yield {"instruction": instruction, "input": about, "output": output}
-        else:
-            yield None
+def request(pool: Pool, generate: Generate, rng: random.Random, brief: Brief) -> str:
+    """The examples that one request shows, what it asks for, and how many tasks it wants."""
+    shown = pool.sample(generate.seed_examples, generate.pool_examples, rng)
+    return json.dumps({"examples": shown, **brief, "wanted": generate.tasks}, ensure_ascii=False)
 
 
-def to_record(task: Task, answer: Entry, upstream: str, licence: str) -> Record:
-    """A task as two turns, with who invented it."""
+def to_record(task: Task, upstream: str, licence: str) -> Record:
+    """A task as two turns."""
     about = f"\n\n{task['input']}" if task["input"] else ""
     turns: list[Message] = [
         {"role": "user", "content": task["instruction"] + about},
         {"role": "assistant", "content": task["output"]},
     ]
-    record = records.make("instruction", turns, source=NAME, licence=licence, lang="vi", upstream=upstream)
-    return {**record, "teacher": answer["model"], "request": answer["key"]}
+    return records.make("instruction", turns, source=NAME, licence=licence, lang="vi", upstream=upstream)
 
 
 if __name__ == "__main__":

@@ -152,12 +152,15 @@ class Generate(Section):
 
     seed: int
     licence: Licence
+    wanted: PositiveInt
     rounds: PositiveInt
     requests: PositiveInt
     seed_examples: PositiveInt
     pool_examples: Count
     tasks: PositiveInt
+    briefed: Share
     novelty: Share
+    evolve: Annotated[float, Field(ge=0)]
 
 
 class Clean(Section):

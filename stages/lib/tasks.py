@@ -1,0 +1,105 @@
+"""A task that a teacher invented: how it is read out of a reply, and what is wrong with it on its face.
+
+A reply is read also when the server couldn't hold the model to a schema: in a fence, with a sentence before or after
+it, as a bare list or a single task. What is wrong has a name. The rules are about Vietnamese: an instruction may
+begin with any letter (Đ, Ẩn, “), and is counted in syllables. Not covered: whether it is new (``stages/lib/pool.py``),
+and whether its answer is true.
+"""
+
+import json
+import re
+from typing import Any
+
+from stages.lib import answers, language, vietnamese
+from stages.lib.records import Verdict
+
+Task = dict[str, str]
+FIELDS = ("instruction", "input", "output")
+SHORTEST, LONGEST, WHOLE = 3, 200, 1500  # syllables of an instruction, at least and at most, and of a whole task
+PROSE = 16  # syllables of a last line, from which it has to end as a sentence does
+ENGLISH = 0.5  # share of an instruction's words that may be English: it may quote what is to be translated
+NOT_VIETNAMESE = ("en", "other", "vi-no-diacritics")
+# what a text model can't do: an order to draw or to play, or a look at what isn't there
+OTHER_MEDIUM = re.compile(
+    r"^(?:(?:em|bạn|anh|chị) )?(?:hãy )?(?:vẽ|hát|quay|chụp|ghi âm|phát (?:một )?(?:bản|bài|đoạn) (?:nhạc|hát))\b"
+    r"|\b(?:xem|nghe|nhìn|quan sát|chèn|tải|dựa vào)\b[^.,;:?]{0,16}"
+    r"\b(?:ảnh|hình|video|đoạn phim|bản nhạc|bài hát|ghi âm|biểu đồ|sơ đồ|bản đồ)\b",
+    re.IGNORECASE,
+)
+# it speaks of a text that comes after it
+POINTS = re.compile(r"\b(?:sau|sau đây|dưới đây|bên dưới)\s*[.:]*$", re.IGNORECASE)
+PLACEHOLDER = re.compile(
+    r"(?:n/a|todo|(?:không có|chưa có) câu trả lời|\[[\w\s]{0,40}\]|<[\w\s]{0,40}>|\.{2,}|…+)[.!]?", re.IGNORECASE
+)
+UNABLE = re.compile(
+    r"\W*(?:(?:rất|thật|thành thật)? ?(?:xin lỗi|tiếc)[^.!?]{0,40}?\b)?(?:tôi|mình|em) (?:rất tiếc )?(?:không thể|chưa thể)"
+    r" (?:giúp|trả lời|thực hiện|cung cấp|hỗ trợ|hoàn thành|đáp ứng)\b|\W*(?:i'm sorry|i can(?:no|')t)\b",
+    re.IGNORECASE,
+)
+STRIPPED = re.compile(r"không dấu|bỏ (?:hết |các )?dấu|teencode", re.IGNORECASE)
+
+
+def parse(reply: str) -> list[Task | None]:
+    """The tasks in a reply; None stands for what is not of the form that was asked for."""
+    found = first_json(reply)
+    if isinstance(found, dict):
+        found = found.get("tasks", [found])
+    return [typed(task) for task in found] if isinstance(found, list) and found else [None]
+
+
+def first_json(reply: str) -> Any:
+    """The first JSON object or list in a text, or None."""
+    for start in re.finditer(r"[{\[]", reply[:2000]):
+        try:
+            return json.JSONDecoder().raw_decode(reply, start.start())[0]
+        except (ValueError, RecursionError):  # a number or a depth that Python doesn't read, too
+            if reply.startswith(('{"', "[{"), start.start()):
+                return None  # what is broken within is no answer by itself
+    return None
+
+
+def typed(task: Any) -> Task | None:
+    """A task with all its fields as texts."""
+    fields = {"input": "", **task} if isinstance(task, dict) else {}
+    values = ["" if fields.get(name, 0) is None else fields.get(name) for name in FIELDS]
+    if not all(isinstance(value, str | int | float) for value in values):
+        return None
+    return {name: vietnamese.whole(str(value)).strip() for name, value in zip(FIELDS, values, strict=True)}
+
+
+def fault(task: Task) -> Verdict | None:
+    """(reason, detail) of the first thing that is wrong with a task on its face, or None."""
+    instruction, about, output = (task[name] for name in FIELDS)
+    if not instruction or not output:
+        return "empty", "output" if instruction else "instruction"
+    asked, answered = len(vietnamese.syllables(instruction)), len(vietnamese.syllables(output))
+    if asked < SHORTEST:
+        return "too short", f"an instruction of {asked} syllables"
+    if asked > LONGEST:
+        return "too long", f"an instruction of {asked} syllables"
+    if (total := asked + answered + len(vietnamese.syllables(about))) > WHOLE:
+        return "too long", f"{total} syllables"
+    if match := OTHER_MEDIUM.search(instruction):
+        return "needs another medium", match[0]
+    if not about and "\n" not in instruction and (match := POINTS.search(instruction)):
+        return "input missing", match[0]
+    if (found := language.classify(instruction, ENGLISH)) in NOT_VIETNAMESE:
+        return "not Vietnamese", f"the instruction is {found}"
+    return answer_fault(instruction, output)
+
+
+def answer_fault(instruction: str, output: str) -> Verdict | None:
+    """What is wrong with an answer, as :func:`fault` says it."""
+    if PLACEHOLDER.fullmatch(output):
+        return "no answer", output[:80]
+    if said := answers.refusal(output):
+        return "refusal", said
+    if match := UNABLE.match(output):
+        return "refusal", match[0]
+    if vietnamese.key(output) == vietnamese.key(instruction):
+        return "repeats the instruction", output[:80]
+    if language.classify(output, ENGLISH) == "vi-no-diacritics" and not STRIPPED.search(instruction):
+        return "not Vietnamese", "the answer is vi-no-diacritics"
+    if end := answers.truncated(output, PROSE):
+        return "truncated", end
+    return None
