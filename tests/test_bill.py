@@ -56,7 +56,7 @@ def test_both_stages_count_every_answer_that_they_use(tmp_path: Path) -> None:
     """Also those that are cut off or that a check refuses: they are paid for as well."""
     shipped = Path("data/sample/teacher.jsonl")
     prompt = Prompt.load(Path("stages/prompts/translate.yaml"))
-    texts = ["The weather is fine in town.", "Cut off.", "The weather is fine in town."]
+    texts = ["The weather is fine in town.", "Cut off."]
     rows = [
         records.make("text", [{"role": "text", "content": text}], source="s", licence="MIT", lang="en", upstream=str(n))
         for n, text in enumerate(texts)
@@ -64,22 +64,25 @@ def test_both_stages_count_every_answer_that_they_use(tmp_path: Path) -> None:
     records.write(tmp_path / "rows", rows)
     answers = ["Thời tiết ở thị trấn rất đẹp.", "Bị"]
     with (tmp_path / "journal").open("w", encoding="utf-8") as log:
-        for row, answer in zip(rows, answers, strict=False):
-            asked = translation.request(row["messages"])
+        for row, answer in zip(rows, answers, strict=True):
+            asked = translation.request(translation.plan(row["messages"], 9999)[0])
             finish = "stop" if answer.endswith(".") else "length"
             found = entry(asked, 10, 5, DIALS.teacher.model)
             found["key"], found["finish_reason"] = key(DIALS.teacher, prompt, asked), finish
             log.write(line({**found, "answer": translation.answer([answer])}))
-    words = [tmp_path / "rows", Path("stages/prompts/translate.yaml"), tmp_path / "journal"]
-    outs = [tmp_path / name for name in ("kept", "dropped", "s.spend.parquet")]
+    prompts = [Path(f"stages/prompts/{name}.yaml") for name in ("translate", "retranslate", "judge")]
+    words = [tmp_path / "rows", *prompts, tmp_path / "journal"]
+    outs = [tmp_path / name for name in ("kept", "dropped", "quarantine", "s.spend.parquet")]
+    checks = DIALS.translate.model_copy(update={"max_refused": 1.0})
     lenient = DIALS.teacher.model_copy(update={"max_failed": 1.0})
-    translate.main("s", *words, *outs, teacher=lenient, spend=DIALS.spend, licences="all", translate=DIALS.translate)
+    translate.main("s", *words, *outs, teacher=lenient, spend=DIALS.spend, licences="all", translate=checks)
     invented = [tmp_path / name for name in ("kept", "dropped", "generate.spend.parquet")]
-    seeds = [Path("data/sample/seed_tasks.jsonl"), Path("stages/prompts/generate.yaml"), shipped]
+    prompts = [Path(f"stages/prompts/{name}.yaml") for name in ("generate", "evolve")]
+    seeds = [Path("data/sample/seed_tasks.jsonl"), Path("stages/lexicons/briefs.yaml"), *prompts, shipped]
     generate.main(*seeds, *invented, teacher=lenient, spend=DIALS.spend, generate=DIALS.generate, licences="all")
     stages = costs.gather([outs[-1], invented[-1]], DIALS.spend)["stages"]
     assert stages["s"][DIALS.teacher.model] | {"dong": 0} == {
-        "requests": 3, "repeated": 1, "prompt_tokens": 20, "completion_tokens": 10, "unmetered": 0,
+        "requests": 2, "repeated": 0, "prompt_tokens": 20, "completion_tokens": 10, "unmetered": 0,
         "dollars": 0.0, "saved_dollars": 0.0, "dong": 0,
     }  # fmt: skip
     assert stages["generate"][DIALS.teacher.model]["requests"] >= DIALS.generate.rounds * DIALS.generate.requests

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,12 +19,13 @@ from stages.lib.contract import Refusal
 from stages.lib.journal import Journal, entries, home
 from stages.lib.params import Params, Price
 from stages.lib.records import Message
-from tools import estimate, price
+from tools import estimate, foresee, price
 
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
 SAMPLE = list(entries(Path("data/sample/teacher.jsonl")))
 TRANSLATED = [entry for entry in SAMPLE if entry["prompt"] == "translate"]
 INVENTED = [entry for entry in SAMPLE if entry["prompt"] == "generate"]
+EVOLVED = [entry for entry in SAMPLE if entry["prompt"] == "evolve"]
 CLOSE = 0.25
 
 
@@ -31,17 +33,30 @@ class Server(ThreadingHTTPServer):
     """Answers with what the project's authors wrote, and counts tokens with a byte-level BPE of its own."""
 
     daemon_threads = True
+    request_queue_size = 128  # connections that wait; beyond them a request may be lost, and counts as billed
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.known = {entry["input"]: entry["answer"] for entry in SAMPLE}
-        self.asked = 0
+        self.lock, self.asked = threading.Lock(), Counter[str]()
         self.tokenizer = Tokenizer(models.BPE())
         self.tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(vocab_size=8000, initial_alphabet=alphabet, show_progress=False)
         # half of the texts, so that the other half meets words that it doesn't know
         self.tokenizer.train_from_iterator([entry["input"] + entry["answer"] for entry in SAMPLE[::2]], trainer)
+
+    def answer(self, text: str) -> str:
+        """The one that was written for this text; to another one each of its kind in turn, and a translation again."""
+        if text in self.known:
+            return self.known[text]
+        if '"role"' in text:
+            return next((answer for source, answer in self.known.items() if source[:60] in text), "?")
+        pool = EVOLVED if '"operation"' in text else INVENTED
+        with self.lock:
+            number = self.asked[pool[0]["prompt"]]
+            self.asked[pool[0]["prompt"]] += 1
+        return pool[number % len(pool)]["answer"]
 
     def count(self, text: str) -> int:
         return len(self.tokenizer.encode(text).ids)
@@ -54,8 +69,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         system, text = (message["content"] for message in body["messages"][:2])
-        number, self.server.asked = self.server.asked, self.server.asked + 1
-        answer = self.server.known.get(text) or INVENTED[number % len(INVENTED)]["answer"]
+        answer = self.server.answer(text)
         took, wrote = self.server.count(system) + self.server.count(text) + 11, self.server.count(answer)
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
         usage = {"prompt_tokens": took, "completion_tokens": wrote, "total_tokens": took + wrote}
@@ -90,11 +104,12 @@ class Shop:
         records.write(Path(f"data/records/{name}.parquet"), rows)
         self.sources = {name: DIALS.sources["alpaca"]}
 
-    def foresee(self, seed: int = 1) -> dict[str, price.Stage]:
+    def foresee(self, seed: int = 1) -> dict[str, foresee.Stage]:
         """What the dry run says, by stage."""
         dials = self.at(seed)
-        stages = [price.invented(dials, Journal(price.SHIPPED, own=home()))]
-        stages += [price.foreign(dials, Journal(price.SHIPPED, own=home()), n, table(n), set()) for n in self.sources]
+        journal = Journal(foresee.SHIPPED, own=home())
+        stages = [foresee.invented(dials, journal)]
+        stages += [foresee.foreign(dials, journal, name, table(name), set()) for name in self.sources]
         return {stage.name: stage for stage in stages}
 
     def at(self, seed: int) -> Params:
@@ -106,16 +121,18 @@ class Shop:
         """Run both stages; what each one's answers cost, by stage."""
         dials, bills = self.at(seed), [Path("data/generate.spend.parquet")]
         common: dict[str, Any] = {"teacher": dials.teacher, "spend": dials.spend, "licences": dials.licences}
-        outs = [Path("data/generate.parquet"), Path("data/generate.dropped.parquet"), bills[0]]
-        generate.main(
-            price.SEEDS, price.PROMPTS / "generate.yaml", price.SHIPPED, *outs, generate=dials.generate, **common
-        )
+        prompts = [foresee.PROMPTS / f"{prompt}.yaml" for prompt in ("generate", "evolve")]
+        made = [Path("data/generate.parquet"), Path("data/generate.dropped.parquet"), *bills]
+        words = [foresee.SEEDS, foresee.BRIEFS, *prompts, foresee.SHIPPED, *made]
+        generate.main(*words, generate=dials.generate, **common)
         for name in self.sources:
             Path("data/vi").mkdir(exist_ok=True)
             bills.append(Path(f"data/vi/{name}.spend.parquet"))
-            outs = [Path(f"data/vi/{name}.parquet"), Path(f"data/vi/{name}.dropped.parquet"), bills[-1]]
-            words = (table(name), price.PROMPTS / "translate.yaml", price.SHIPPED)
-            translate.main(name, *words, *outs, translate=dials.translate, **common)
+            kinds = ("parquet", "dropped.parquet", "quarantine.jsonl", "spend.parquet")
+            prompts = [foresee.PROMPTS / f"{prompt}.yaml" for prompt in ("translate", "retranslate", "judge")]
+            made = [Path(f"data/vi/{name}.{kind}") for kind in kinds]
+            words = [table(name), *prompts, foresee.SHIPPED, *made]
+            translate.main(name, *words, translate=dials.translate, **common)
         return {stage: found["m"] for stage, found in costs.gather(bills, dials.spend)["stages"].items()}
 
 
@@ -148,7 +165,7 @@ def shop(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         server.shutdown()
 
 
-def dollars(stage: price.Stage) -> float:
+def dollars(stage: foresee.Stage) -> float:
     return prices.dollars(Price(input=0.4, output=1.6), round(stage.prompt), round(stage.completion))
 
 
@@ -163,15 +180,16 @@ def test_the_price_before_is_within_a_quarter_of_what_is_paid(shop: Shop) -> Non
     for before, after in ((cold, paid), (warm, more)):
         assert before.keys() == after.keys()
         for name, stage in before.items():
-            assert stage.requests == stage.new == after[name]["requests"]
+            assert stage.requests == stage.new > 0
             off[name, stage.answers] = dollars(stage) / after[name]["dollars"] - 1
     print(off)
     assert all(abs(error) < CLOSE for error in off.values())
     assert max(abs(error) for (_, known), error in off.items() if known) < 0.1
     # and all of it is known now, so that it costs nothing anew
     assert [stage.new for stage in shop.foresee(seed=2).values()] == [0, 0]
-    page = price.page(shop.at(2), Journal(price.SHIPPED, own=home()))
-    total = sum(found["dollars"] for bought in (paid, more) for found in bought.values())
+    page = price.page(shop.at(2), Journal(foresee.SHIPPED, own=home()))
+    spent = account.total(home())["m", False]
+    total = prices.dollars(Price(input=0.4, output=1.6), spent.prompt, spent.completion)
     assert f"Spent so far: {prices.money(total)}" in page and "translate@second: " in page
     assert max(map(len, page.splitlines())) <= 100
 
@@ -199,13 +217,13 @@ def test_what_it_says_of_the_cap_and_of_what_is_not_there(shop: Shop) -> None:
     shop.sources["tiếng Việt"] = DIALS.sources["facts"]
     poor = shop.at(1)
     poor = poor.model_copy(update={"spend": poor.spend.model_copy(update={"cap": 0.001})})
-    page = price.page(poor, Journal(price.SHIPPED, own=home()))
+    page = price.page(poor, Journal(foresee.SHIPPED, own=home()))
     for part in ("would pass the cap", "teacher.engine: batch", "rule of thumb", "`dvc repro parse@absent`"):
         assert part in page.replace("\n", " ")
     assert "tiếng Việt" not in page
     assert not home().parent.exists()  # it writes nothing
     only = shop.dials.model_copy(update={"sources": {}, "licences": "commercial"})
-    assert "generate  " in price.page(only, Journal(price.SHIPPED, own=home()))
+    assert "generate  " in price.page(only, Journal(foresee.SHIPPED, own=home()))
 
 
 def test_a_model_without_a_price_stops_it_with_the_line_to_write(
@@ -219,21 +237,21 @@ def test_a_model_without_a_price_stops_it_with_the_line_to_write(
 
 def test_how_many_are_asked_again_is_learned_from_the_bills(shop: Shop) -> None:
     shop.put("mine", slice(40))
-    assert price.retried(shop.dials) == estimate.RETRIED
+    assert foresee.retried(shop.dials) == estimate.RETRIED
     Path("data/vi").mkdir()
     with Bill(Path("data/vi/mine.spend.parquet"), "translate@mine", shop.dials.spend) as bill:
         for entry in TRANSLATED[:46]:
             bill.use({**entry, "model": "m"})
-    assert price.retried(shop.dials) == pytest.approx(0.15)
+    assert foresee.retried(shop.dials) == pytest.approx(0.15)
     other = shop.dials.teacher.model_copy(update={"model": "other"})
-    assert price.retried(shop.dials.model_copy(update={"teacher": other})) == estimate.RETRIED
+    assert foresee.retried(shop.dials.model_copy(update={"teacher": other})) == estimate.RETRIED
 
 
 @pytest.mark.parametrize(("requests", "tokens", "least"), [(0, 0, 0), (60, 0, 100), (0, 6000, 100)])
 def test_limits_make_it_last_longer(shop: Shop, requests: int, tokens: int, least: float) -> None:
     limits = {"requests_per_minute": requests, "tokens_per_minute": tokens, "concurrency": 1000}
     dials = shop.dials.model_copy(update={"teacher": shop.dials.teacher.model_copy(update=limits)})
-    stage = price.Stage("x", requests=100, prompt=8000, completion=2000)
+    stage = foresee.Stage("x", requests=100, prompt=8000, completion=2000)
     assert price.duration(dials, stage) == pytest.approx(max(least, 1 + 20 / 60))
 
 
