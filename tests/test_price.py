@@ -17,7 +17,7 @@ from stages.lib import account, costs, paramfile, prices, records
 from stages.lib.bill import Bill
 from stages.lib.contract import Refusal
 from stages.lib.journal import Journal, entries, home
-from stages.lib.params import Params, Price
+from stages.lib.params import Fallback, Params, Price
 from stages.lib.records import Message
 from tools import estimate, foresee, price
 
@@ -217,8 +217,19 @@ def test_what_it_says_of_the_cap_and_of_what_is_not_there(shop: Shop) -> None:
     shop.sources["tiếng Việt"] = DIALS.sources["facts"]
     poor = shop.at(1)
     poor = poor.model_copy(update={"spend": poor.spend.model_copy(update={"cap": 0.001})})
+    other = Fallback(engine="openai", model="m", base_url="http://127.0.0.1:9/v1", api_key="K")
+    judged = poor.translate.model_copy(update={"meaning": "judge"})
+    asking = poor.teacher.model_copy(update={"fallback": other})
+    poor = poor.model_copy(update={"teacher": asking, "translate": judged})
     page = price.page(poor, Journal(foresee.SHIPPED, own=home()))
-    for part in ("would pass the cap", "teacher.engine: batch", "rule of thumb", "`dvc repro parse@absent`"):
+    for part in (
+        "(teacher.fallback) is not counted",
+        "judge asks once more",
+        "would pass the cap",
+        "teacher.engine: batch",
+        "rule of thumb",
+        "`dvc repro parse@absent`",
+    ):
         assert part in page.replace("\n", " ")
     assert "tiếng Việt" not in page
     assert not home().parent.exists()  # it writes nothing

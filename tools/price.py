@@ -134,6 +134,10 @@ def remarks(dials: Params, stages: list[Stage]) -> list[str]:
         lines.append(f"{foresee.retried(dials):.0%} of the translations are taken to be asked for again.")
     if warm := [f"{each.name} ({each.answers:,})" for each in new if each.answers]:
         lines.append(f"Tokens are by the usage of this model's own answers: {', '.join(warm)}.")
+    if dials.teacher.fallback:
+        lines.append(f"What {dials.teacher.fallback.model} is asked for in the end (teacher.fallback) is not counted.")
+    if dials.translate.meaning == "judge":
+        lines.append("translate.meaning: judge asks once more about each translation, which is not counted.")
     if new and dials.teacher.engine in ("openai", "journal"):
         known = estimate.seconds(home(), {dials.teacher.model}, 0.0)[1]
         how = "as long as in this clone's runs" if known else "1 s and 60 tokens a second, which is a guess"
