@@ -1,69 +1,97 @@
 """Nothing that the benchmarks ask is trained on.
 
-A record goes when one of its texts, in Vietnamese or in the original that it was translated from, holds a
-run of ``ngram`` syllables of a benchmark question, or the whole of a shorter question. Not covered:
-questions in other words.
+A record goes when one of its texts, in Vietnamese or in the original that it was translated from, holds a benchmark's
+question: the whole of a short one, a run of ``ngram`` syllables of a longer one, or the share ``near`` of its runs
+of three with the same numbers. A benchmark's file may give each item's English ``original`` and its ``passage``, which
+are searched for likewise. Not covered: questions in other words.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stages.lib import contract, datafile, records, rows
+from stages.lib import contamination, contract, datafile, families, minhash, records, rows, shingles
+from stages.lib.contamination import Hit, Index
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.params import Decontaminate
-from stages.lib.records import Record, Verdict
-from stages.lib.vietnamese import key
+from stages.lib.records import Verdict
 
-SHORTEST = 3  # syllables: fewer than these in a row are no question
-Runs = dict[int, dict[str, str]]  # length in syllables → run → the question that it is of
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS = 4096  # in a batch
+ASKED = ("question", "passage", "original")  # texts of a benchmark item; the first one every item has
 
 
 def main(table: Dep, kept: Out, dropped: Out, *items: Dep, decontaminate: Decontaminate) -> None:
     """Sift a table's records by the questions of every benchmark."""
-    runs = index(question for path in items for question in questions(path))
-    runs = cut(runs, decontaminate.ngram)
-    records.sift(records.read(table), kept, dropped, lambda record: overlap(record, runs))
+    questions = [question for path in items for question in asked(path)]
+    verdicts = find(table, contamination.index(questions, decontaminate.ngram, decontaminate.near))
+    place = itertools.count()
+    records.sift(records.read(table), kept, dropped, lambda _: verdicts.get(next(place)))
 
 
-def questions(path: Path) -> Iterator[str]:
-    """The ``question`` of every item of a benchmark file of JSON lines."""
+def asked(path: Path) -> Iterator[str]:
+    """The texts of every item of a benchmark file of JSON lines."""
     for item in datafile.read(path):
         number, row = (item.upstream, item.reason) if isinstance(item, rows.Refused) else item
-        if not isinstance(row, dict) or not isinstance(row.get("question"), str):
+        if not isinstance(row, dict) or not isinstance(row.get(ASKED[0]), str):
             raise Refusal(f"{path}, line {number}: a benchmark item is a JSON object with a text under `question`")
-        yield row["question"]
+        for name in ASKED:
+            if not isinstance(text := row.get(name, ""), str):
+                raise Refusal(f"{path}, line {number}: `{name}` is a text, found {type(text).__name__}")
+            if text:
+                yield text
 
 
-def index(asked: Iterator[str]) -> Runs:
-    """Whole questions by their length."""
-    runs: Runs = defaultdict(dict)
-    for question in asked:
-        words = key(question).split()
-        if len(words) >= SHORTEST:
-            runs[len(words)][" ".join(words)] = question
-    return runs
+def find(table: Path, index: Index) -> dict[int, Verdict]:
+    """Why a row is not kept, by its position; rows that are kept are absent."""
+    import pyarrow.parquet as pq
+    from tqdm import tqdm
+
+    read = contamination.reader(records.size(table), minhash.COMPILED_FROM)
+
+    def search(start: int, batch: "pa.RecordBatch") -> tuple[int, dict[int, Verdict]]:
+        found: dict[int, Verdict] = {}
+        for name in ("messages", "original"):
+            column = batch[name]
+            texts = shingles.texts(column)
+            hits = contamination.find(index, *read(texts)) if len(texts.messages) > 1 else iter(())
+            for hit in sorted(hits, key=lambda hit: (hit.message, -hit.share, hit.question)):
+                row = int(texts.records.searchsorted(hit.message, side="right")) - 1
+                text = column[row][hit.message - int(texts.records[row])]["content"].as_py()
+                if row not in found and (verdict := judge(hit, index, text)):
+                    found[row] = verdict
+        return len(batch), {start + row: verdict for row, verdict in found.items()}
+
+    verdicts: dict[int, Verdict] = {}
+    with (
+        pq.ParquetFile(table) as file,
+        tqdm(total=records.count(table), desc="decontaminate", unit="record", mininterval=1) as bar,
+    ):
+        batches = placed(file.iter_batches(ROWS, columns=["messages", "original"]))
+        for count, found in families.spread(search, batches, families.threads()):
+            verdicts |= found
+            bar.update(count)
+    return verdicts
 
 
-def cut(whole: Runs, ngram: int) -> Runs:
-    """Questions longer than ``ngram`` syllables as their runs of that length."""
-    runs: Runs = {length: dict(found) for length, found in whole.items() if length <= ngram}
-    for length, found in whole.items():
-        for text, question in found.items():
-            words = text.split()
-            for place in range(length - ngram + 1 if length > ngram else 0):
-                runs.setdefault(ngram, {})[" ".join(words[place : place + ngram])] = question
-    return runs
+def placed(batches: "Iterable[pa.RecordBatch]") -> "Iterator[tuple[int, pa.RecordBatch]]":
+    """Each batch and the number of its first row."""
+    place = 0
+    for batch in batches:
+        yield place, batch
+        place += len(batch)
 
 
-def overlap(record: Record, runs: Runs) -> Verdict | None:
-    """The first question that a record holds, or None."""
-    for message in [*record["messages"], *record["original"]]:
-        words = key(message["content"]).split()
-        for length, found in sorted(runs.items()):
-            for place in range(len(words) - length + 1):
-                if question := found.get(" ".join(words[place : place + length])):
-                    return "asked by a benchmark", question
+def judge(hit: Hit, index: Index, text: str) -> Verdict | None:
+    """The reason and the question, or None where a text only resembles one."""
+    question = index.questions[hit.question]
+    if hit.share == 1:
+        return "asked by a benchmark", question
+    if contamination.same_numbers(question, text):
+        return "near a benchmark's question", f"{hit.share:.2f} of: {question}"
     return None
 
 

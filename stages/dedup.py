@@ -40,25 +40,17 @@ def find(table: Path, dedup: Dedup, workers: int, engine: minhash.Engine | None 
     from tqdm import tqdm
 
     count = records.count(table)
-    engine = engine or minhash.engine(size(table), dedup)
+    engine = engine or minhash.engine(records.size(table), dedup)
     with tqdm(total=2 * count, desc="dedup", unit="record", mininterval=1) as bar:
         found = families.find(functools.partial(read, table), count, dedup, engine, workers, bar.update)
     return verdicts(table, found)
-
-
-def size(table: Path) -> int:
-    """The bytes of a table's columns before compression."""
-    import pyarrow.parquet as pq
-
-    groups = pq.read_metadata(table)
-    return sum(groups.row_group(group).total_byte_size for group in range(groups.num_row_groups))
 
 
 def read(table: Path) -> Iterator[Batch]:
     """A table's texts and what they may be compared with."""
     import pyarrow.parquet as pq
 
-    fitting = BATCH * records.count(table) // max(1, size(table))
+    fitting = BATCH * records.count(table) // max(1, records.size(table))
     with pq.ParquetFile(table) as file:
         for rows in file.iter_batches(min(max(fitting, 1), ROWS), columns=["kind", "group", "messages"]):
             yield batch(rows)

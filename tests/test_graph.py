@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from tools import graph
+from tools import graph, imports
 from tools.graph import Node, Signature
 
 FILES = {"seed": "params.yaml", "sources": "params.yaml", "sft": "recipes/r.yaml"}
@@ -37,6 +37,11 @@ LIES = {
     "an output": (
         edit("dvc.yaml", "    outs:\n      - data/dedup.parquet\n", "    outs:\n"),
         "dedup: stages/dedup.py writes data/dedup.parquet, which dvc.yaml doesn't list under outs, metrics or plots",
+    ),
+    "a benchmark": (
+        edit("dvc.yaml", "      - data/sample/benchmark/weekdays.jsonl\n      - stages/decon", "      - stages/decon"),
+        "decontaminate: dvc.yaml doesn't list data/sample/benchmark/weekdays.jsonl, which benchmark asks; "
+        "add it to the cmd and the deps",
     ),
     "a source": (
         edit("params.yaml", "sources:\n", "sources:\n  new: {url: u, sha256: s, format: f, licence: l, lang: vi}\n"),
@@ -177,10 +182,10 @@ else:
 def f():
     from a.b import c
 """
-    assert graph.imported(source) >= {"always", "a.b", "a.b.c"}
-    assert "never" not in graph.imported(source)
-    assert "pkg.lib.x" in graph.imported("from .lib import x", "pkg")
-    assert "top.x" in graph.imported("from ..x import y", "top.sub")
+    assert imports.imported(source) >= {"always", "a.b", "a.b.c"}
+    assert "never" not in imports.imported(source)
+    assert "pkg.lib.x" in imports.imported("from .lib import x", "pkg")
+    assert "top.x" in imports.imported("from ..x import y", "top.sub")
 
 
 def test_the_closure_follows_imports_into_packages_and_past_plumbing(tmp_path: Path) -> None:
@@ -195,7 +200,7 @@ def test_the_closure_follows_imports_into_packages_and_past_plumbing(tmp_path: P
     for path, text in texts.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
-    assert graph.closure(tmp_path, "stages/a.py") == {
+    assert imports.closure(tmp_path, "stages/a.py") == {
         "stages/a.py", "stages/lib/b.py", "tools/pack/__init__.py", "tools/pack/c.py",
     }  # fmt: skip
 

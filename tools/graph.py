@@ -5,7 +5,6 @@ them knows and another doesn't is a fault, told in one line. Not covered: files 
 taking them as a word, and values (``stages/check.py``).
 """
 
-import ast
 import importlib
 import inspect
 import shlex
@@ -18,9 +17,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from stages.lib import contract, paramfile, params
+from tools.imports import closure
 
-# They hand words and values on, or raise: a change in them can reach no output.
-EXEMPT = frozenset({"stages/lib/contract.py", "stages/lib/paramfile.py", "stages/lib/params.py"})
 ORDER = "data/checked"  # read by nobody: the first stages wait for it, so that wrong dials cost nothing
 FIRST = ("pull", "generate")
 LOSSES = (".refused.jsonl", ".dropped.parquet")
@@ -144,6 +142,11 @@ def graph_faults(nodes: list[Node], modules: set[str], sources: Iterable[str]) -
             for path in sorted(made.outs - read.deps):
                 if path.endswith(endings) if endings else not path.endswith(LOSSES + BILLS + ASIDE):
                     yield f"{reader}: dvc.yaml doesn't list {path}, made by {made.name}; add it to the cmd and the deps"
+    made_here = {out for node in nodes for out in node.outs}
+    asked = {dep for node in nodes if node.stage == "benchmark" for dep in node.deps if dep.endswith(".jsonl")}
+    known = {dep for node in nodes if node.stage == "decontaminate" for dep in node.deps}
+    for path in sorted(asked - made_here - known):
+        yield f"decontaminate: dvc.yaml doesn't list {path}, which benchmark asks; add it to the cmd and the deps"
 
 
 def coverage_faults(signatures: Iterable[Signature], models: Mapping[str, type[BaseModel]]) -> Iterator[str]:
@@ -192,46 +195,6 @@ def defaults(annotation: Any, path: str = "") -> Iterator[str]:
 def is_model(annotation: Any) -> bool:
     """Whether an annotation is a schema."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def imported(source: str, package: str = "") -> set[str]:
-    """Dotted names that the code may import when it runs, in functions too; not those for the type checker only."""
-    found: set[str] = set()
-    waiting: list[ast.AST] = [ast.parse(source)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING":
-            waiting += node.orelse
-            continue
-        if isinstance(node, ast.Import):
-            found.update(name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            found.update([base, *(f"{base}.{name.name}" for name in node.names)])
-        waiting += ast.iter_child_nodes(node)
-    return found
-
-
-def closure(root: Path, start: str) -> frozenset[str]:
-    """A file and all files of the repo that it imports, directly or not; not those that can reach no output."""
-    found, waiting = set[str](), [start]
-    while waiting:
-        path = waiting.pop()
-        if path in found or path in EXEMPT:
-            continue
-        found.add(path)
-        package = ".".join(Path(path).parent.parts)
-        for name in imported((root / path).read_text(encoding="utf-8"), package):
-            waiting += module_files(root, name)
-    return frozenset(found)
-
-
-def module_files(root: Path, name: str) -> list[str]:
-    """The files of the repo that run when a dotted name is imported."""
-    parts = name.split(".")
-    packages = ["/".join([*parts[:depth], "__init__.py"]) for depth in range(1, len(parts) + 1)]
-    return [path for path in ["/".join(parts) + ".py", *packages] if (root / path).is_file()]
 
 
 def read_signature(root: Path, stage: str) -> Signature:

@@ -283,3 +283,18 @@ def sets(texts, size, tables, memo, rows, found, starts, sizes):
     for record in rows:
         count, _ = read(texts, record, size, tables, memo, runs, keys, values, lengths)
         sizes[record] = arrange(values[:count], found, starts[record], scratch) - starts[record]
+
+
+@compiled_for(TEXTS, TABLES, filled(types.uint64, 2), filled(types.uint64), filled(types.int64))
+def fill_tokens(texts, tables, memo, keys, counts):
+    """Write the token keys of all messages of a batch, one behind the other, and the number of each message's."""
+    data, messages, _ = texts
+    widest = 0
+    for message in range(len(counts)):
+        widest = max(widest, messages[message + 1] - messages[message])
+    found = np.empty((widest // 2 + 2, 4), np.uint64)
+    end = 0
+    for message in range(len(counts)):
+        before = end
+        end = scan(data, messages[message], messages[message + 1], tables, memo, found, keys, end)
+        counts[message] = end - before

@@ -196,9 +196,10 @@ class Dedup(Section):
 
 
 class Decontaminate(Section):
-    """Syllables in a row that a training record may not share with a benchmark item."""
+    """How much of a benchmark's question a training record may not hold."""
 
-    ngram: PositiveInt
+    ngram: Annotated[int, Field(ge=3)]
+    near: Annotated[float, Field(gt=0, le=1)]
 
 
 class Split(Section):

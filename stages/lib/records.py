@@ -116,6 +116,12 @@ def count(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
+def size(path: Path) -> int:
+    """The bytes of a table's columns before compression."""
+    groups = pq.read_metadata(path)
+    return sum(groups.row_group(group).total_byte_size for group in range(groups.num_row_groups))
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A place to write beside ``path``; it takes that name when all went well, and is gone when anything failed."""
