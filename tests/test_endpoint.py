@@ -31,8 +31,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
 
 
 def test_so_many_at_once_and_no_more(server: Faulty, tmp_path: Path) -> None:
-    server.latency = 0.02
-    texts = [f"text {number}" for number in range(200)]
+    server.latency = 1.0
+    texts = [f"text {number}" for number in range(26)]
     ask(teacher(server.url, concurrency=13), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
     assert server.most == 13 and set(server.billed.values()) == {1}
 
@@ -52,9 +52,8 @@ def test_tasks_are_as_many_as_requests_at_once(server: Faulty, tmp_path: Path, m
 
 
 def test_a_slow_answer_is_paid_once_and_never_asked_again_by_itself(server: Faulty, tmp_path: Path) -> None:
-    (answer,) = ask(
-        teacher(server.url, timeout=0.3), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["[fault:timeout]"], "test"
-    )
+    asking = teacher(server.url, timeout=0.3)
+    (answer,) = ask(asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, ["[fault:timeout]"], "test")
     assert isinstance(answer, Failure) and answer.reason == "timed out"
     assert dict(server.asked) == dict(server.billed) == {"[fault:timeout]": 1}
 
@@ -156,6 +155,26 @@ def test_every_try_is_paid_or_lost_or_free(
     assert books.done == {"hold": pay + lose + free, "pay": pay, "lose": lose, "free": free}
 
 
+def test_an_answer_that_says_no_price_counts_at_its_most(tmp_path: Path) -> None:
+    purse, journal = Books(tmp_path / "j"), Journal(own=tmp_path / "j")
+    body = b'{"choices": [{"finish_reason": "stop", "message": {"content": "x"}}]}'
+
+    async def free(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    async def scene() -> None:
+        async with await asyncio.start_server(free, "127.0.0.1", 0) as server:
+            asking = teacher(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+            with journal.writing():
+                await endpoint.ask_all(asking, journal, purse, PROMPT, {"k": "x"}, "test")
+
+    asyncio.run(scene())
+    assert purse.done == {"hold": 1, "pay": 0, "lose": 1, "free": 0} and journal.answers["k"]["usage"] == {}
+
+
 def test_what_broke_off_twice_is_not_paid_a_third_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.lib.endpoint.pause", lambda tries, wait: 0.01)
     asked = []
@@ -188,15 +207,13 @@ def test_a_busy_server_wears_nobody_out_as_long_as_it_answers_somebody(server: F
     server.restart(40)
     texts = [f"text {number}" for number in range(100)]
     start = time.monotonic()
-    found = ask(
-        teacher(server.url, concurrency=32, retries=1), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test"
-    )
+    asking = teacher(server.url, concurrency=32, retries=1)
+    found = ask(asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
     taken = time.monotonic() - start
     assert not [answer for answer in found if isinstance(answer, Failure)]
     assert taken > 2 and server.asked.total() < 200  # the pace of the headers, and not a storm of refusals
 
 
-@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
 def test_ctrl_c_lets_come_in_what_is_paid_for(server: Faulty, tmp_path: Path) -> None:
     server.latency = 0.5
     before = signal.getsignal(signal.SIGINT)
