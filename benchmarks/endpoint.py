@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.lib.journal import Journal
+from stages.lib.journal import Entry, Journal
 from stages.lib.params import Price, Spend, Teacher
 from stages.lib.requests import Prompt
 from stages.lib.teacher import ask
@@ -87,11 +87,33 @@ def timed(way: Way, url: str, concurrency: int, texts: list[str]) -> tuple[float
     return time.perf_counter() - wall, time.process_time() - busy
 
 
+def written(count: int = 500) -> tuple[float, float]:
+    """Microseconds of the event loop that an answer costs when each is brought to the disk by itself, and by a thread."""
+    taken = []
+    for way in ("add", "note"):
+        with tempfile.TemporaryDirectory() as folder:
+            journal = Journal(own=Path(folder) / "journal.jsonl")
+            with journal.writing():
+                start = time.perf_counter()
+                for number in range(count):
+                    getattr(journal, way)(
+                        Entry(
+                            key=f"{number:032x}", model="m", prompt="translate", input=TEXT, answer=TEXT,
+                            finish_reason="stop", usage={"prompt_tokens": 310, "completion_tokens": 280},
+                        )
+                    )  # fmt: skip
+                taken.append((time.perf_counter() - start) / count * 1e6)
+    return taken[0], taken[1]
+
+
 def main() -> None:
     """Print requests a second of both with the ratios of neighbours, and what a request costs the processor."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 600
     os.environ.setdefault("OPENAI_API_KEY", "none")
+    alone, together = zip(*(written() for _ in range(5)), strict=True)
+    print(f"an answer into the journal: {statistics.median(alone):,.0f} µs with its own fsync, ", end="")
+    print(f"{statistics.median(together):,.0f} µs when a thread brings many to the disk\n")
     print("| at once | latency | ask | bare loop | ratio | middle half | processor, ask | bare loop |")
     print("|---|---|---|---|---|---|---|---|")
     for concurrency, latency in CASES:

@@ -4,6 +4,7 @@ Also when the process is killed and started again, and when two of them want the
 client gave up waiting for is billed and in no journal: another run asks for it again, so time-outs are counted apart.
 """
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -66,6 +67,7 @@ def buy(url: str, folder: Path, output: str) -> None:
 
 def start(url: str, folder: Path, output: str) -> ForkProcess:
     """A process that buys."""
+    importlib.import_module("openai")  # once for all of them
     process = NEW.Process(target=buy, args=(url, folder, output))
     process.start()
     return process
