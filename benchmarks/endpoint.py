@@ -88,7 +88,7 @@ def timed(way: Way, url: str, concurrency: int, texts: list[str]) -> tuple[float
 
 
 def written(count: int = 500) -> tuple[float, float]:
-    """Microseconds of the event loop that an answer costs when each is brought to the disk by itself, and by a thread."""
+    """Microseconds that an answer takes when each is brought to the disk by itself, and when a thread does that."""
     taken = []
     for way in ("add", "note"):
         with tempfile.TemporaryDirectory() as folder:
