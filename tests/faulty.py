@@ -27,13 +27,12 @@ SPEND = Spend(cap=100.0, dong=26000.0, batch=0.5, prices={"m": Price(input=1.0, 
 PASSING = ("429", "429 with Retry-After", "500", "reset", "cut", "html", "broken")
 # what a text always gets
 LASTING = ("timeout", "slow", "empty", "content_filter", "length", "malformed", "wrong language", "400")
-BILLED_WITHOUT_ANSWER = {"timeout"}  # the client goes away before it comes
 NAMED = re.compile(r"\[fault:([^\]]+)\]")
 REASONS = {
     200: "OK", 400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found",
     422: "Unprocessable", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Unavailable", 504: "Timeout",
 }  # fmt: skip
-PLAN = dict.fromkeys(PASSING, 3) | dict.fromkeys(LASTING, 3) | {"timeout": 1}  # percent of the texts
+PLAN = dict.fromkeys(PASSING, 20) | dict.fromkeys(LASTING, 30) | {"timeout": 3}  # of a thousand texts
 
 
 def teacher(url: str = "http://127.0.0.1:9/v1", **changes: Any) -> Teacher:
@@ -50,11 +49,11 @@ def fault(text: str, plan: Mapping[str, int]) -> str:
     """The fault that a text meets, or nothing."""
     if named := NAMED.search(text):
         return named[1]
-    place = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) % 100
-    for name, percent in plan.items():
-        if place < percent:
+    place = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) % 1000
+    for name, share in plan.items():
+        if place < share:
             return name
-        place -= percent
+        place -= share
     return ""
 
 

@@ -168,6 +168,21 @@ def test_what_would_fail_every_request_stops_the_run(server: Faulty, tmp_path: P
     assert server.asked.total() <= 4
 
 
+def test_a_word_that_a_local_server_takes_for_a_key_may_stand_in_a_text(
+    server: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    (found,) = ask(teacher(server.url), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["none of it"], "test")
+    assert not isinstance(found, Failure) and found["answer"] == "answer to none of it"
+
+
+def test_a_prompt_that_holds_the_key_is_not_sent(server: Faulty, tmp_path: Path) -> None:
+    prompt = Prompt("p", "Use sk-very-secret.")
+    with pytest.raises(Refusal, match="the prompt p holds the API key"):
+        ask(teacher(server.url), SPEND, Journal(own=tmp_path / "j"), prompt, ["x"], "test")
+    assert not server.asked
+
+
 def test_no_words_of_a_server_hold_the_key(server: Faulty, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     journal = Journal(own=tmp_path / "j")
     server.answer = lambda text: f"{text}, says {sorted(server.keys)}"

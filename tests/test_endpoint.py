@@ -2,19 +2,22 @@
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
+import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stages.lib import endpoint
 from stages.lib.contract import Refusal
 from stages.lib.endpoint import pause
-from stages.lib.journal import Entry, Journal, entries
+from stages.lib.journal import Journal, entries
 from stages.lib.requests import Failure, Prompt
 from stages.lib.spend import Hold, Purse
 from stages.lib.teacher import ask
@@ -31,8 +34,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
 
 
 def test_so_many_at_once_and_no_more(server: Faulty, tmp_path: Path) -> None:
-    server.latency = 0.02
-    texts = [f"text {number}" for number in range(200)]
+    server.latency = 1.0
+    texts = [f"text {number}" for number in range(26)]
     ask(teacher(server.url, concurrency=13), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
     assert server.most == 13 and set(server.billed.values()) == {1}
 
@@ -52,38 +55,44 @@ def test_tasks_are_as_many_as_requests_at_once(server: Faulty, tmp_path: Path, m
 
 
 def test_a_slow_answer_is_paid_once_and_never_asked_again_by_itself(server: Faulty, tmp_path: Path) -> None:
-    (answer,) = ask(
-        teacher(server.url, timeout=0.3), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["[fault:timeout]"], "test"
-    )
+    asking = teacher(server.url, timeout=0.3)
+    (answer,) = ask(asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, ["[fault:timeout]"], "test")
     assert isinstance(answer, Failure) and answer.reason == "timed out"
     assert dict(server.asked) == dict(server.billed) == {"[fault:timeout]": 1}
 
 
-def test_a_server_that_drips_is_slow_too(tmp_path: Path) -> None:
+def against(reply: Callable[[asyncio.StreamWriter], Awaitable[None]], own: Path, **changes: Any) -> tuple[Any, int]:
+    """What one text gets from a server that replies in bytes, and how often it was asked."""
     asked = []
 
-    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         asked.append(1)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
         with contextlib.suppress(ConnectionError):
-            while True:  # each byte comes well within the time-out
-                writer.write(b" ")
-                await writer.drain()
-                await asyncio.sleep(0.05)
+            await reply(writer)
         writer.close()
 
-    async def scene() -> None:
-        server = await asyncio.start_server(drip, "127.0.0.1", 0)
-        asking = teacher(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", timeout=0.5)
-        words = asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test"
-        (answer,) = await asyncio.to_thread(ask, *words)
-        assert isinstance(answer, Failure) and answer.reason == "timed out" and asked == [1]
-        server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.wait(others, timeout=5)  # they meet the closed connection
+    async def scene() -> Any:
+        async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
+            asking = teacher(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", **changes)
+            (answer,) = await asyncio.to_thread(ask, asking, SPEND, Journal(own=own), PROMPT, ["x"], "test")
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=5)  # they meet the closed connection
+        return answer
 
-    asyncio.run(scene())
+    return asyncio.run(scene()), len(asked)
+
+
+def test_a_server_that_drips_is_slow_too(tmp_path: Path) -> None:
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while True:  # each byte comes well within the time-out
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    answer, asked = against(drip, tmp_path / "j", timeout=0.5)
+    assert isinstance(answer, Failure) and answer.reason == "timed out" and asked == 1
 
 
 def test_what_is_under_way_when_the_run_stops_is_still_written_down(server: Faulty, tmp_path: Path) -> None:
@@ -156,26 +165,28 @@ def test_every_try_is_paid_or_lost_or_free(
     assert books.done == {"hold": pay + lose + free, "pay": pay, "lose": lose, "free": free}
 
 
+def test_an_answer_that_says_no_price_counts_at_its_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"choices": [{"finish_reason": "stop", "message": {"content": "x"}}]}'
+
+    async def free(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+
+    purse = Books(tmp_path / "j")
+    monkeypatch.setattr("stages.lib.teacher.Purse", lambda *words: purse)
+    answer, _ = against(free, tmp_path / "j")
+    assert purse.done == {"hold": 1, "pay": 0, "lose": 1, "free": 0} and answer["usage"] == {}
+
+
 def test_what_broke_off_twice_is_not_paid_a_third_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.lib.endpoint.pause", lambda tries, wait: 0.01)
-    asked = []
 
-    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        asked.append(1)
+    async def cut(writer: asyncio.StreamWriter) -> None:
         writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"choices": [{"mess')
         await writer.drain()
-        writer.close()
 
-    async def scene() -> None:
-        async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
-            asking = teacher(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", retries=5)
-            words = asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test"
-            (answer,) = await asyncio.to_thread(ask, *words)
-            assert isinstance(answer, Failure) and answer.detail.startswith("2 tries; the last: ")
-
-    asyncio.run(scene())
-    assert len(asked) == 2
+    answer, asked = against(cut, tmp_path / "j", retries=5)
+    assert isinstance(answer, Failure) and answer.detail.startswith("2 tries; the last: ") and asked == 2
 
 
 def test_who_cannot_be_reached_is_tried_again_and_named(server: Faulty, tmp_path: Path) -> None:
@@ -188,15 +199,14 @@ def test_a_busy_server_wears_nobody_out_as_long_as_it_answers_somebody(server: F
     server.restart(40)
     texts = [f"text {number}" for number in range(100)]
     start = time.monotonic()
-    found = ask(
-        teacher(server.url, concurrency=32, retries=1), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test"
-    )
-    taken = time.monotonic() - start
+    asking = teacher(server.url, concurrency=32, retries=1)
+    found = ask(asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
     assert not [answer for answer in found if isinstance(answer, Failure)]
-    assert taken > 2 and server.asked.total() < 200  # the pace of the headers, and not a storm of refusals
+    assert (
+        time.monotonic() - start > 2 and server.asked.total() < 200
+    )  # the pace of the headers, and not a storm of refusals
 
 
-@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
 def test_ctrl_c_lets_come_in_what_is_paid_for(server: Faulty, tmp_path: Path) -> None:
     server.latency = 0.5
     before = signal.getsignal(signal.SIGINT)
@@ -209,14 +219,24 @@ def test_ctrl_c_lets_come_in_what_is_paid_for(server: Faulty, tmp_path: Path) ->
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_a_full_disk_stops_the_run(server: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Journal, entry: Entry) -> None:
-        raise OSError(28, "No space left on device")
+def fill(url: str, own: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))  # what a full disk is like
+    with pytest.raises(Refusal, match="the journal can't be written: File too large; make room"):
+        ask(teacher(url), SPEND, Journal(own=own), PROMPT, [f"text {number}" for number in range(50)], "test")
 
-    monkeypatch.setattr(Journal, "note", full)
-    with pytest.raises(Refusal, match="the journal can't be written: No space left"):
-        ask(teacher(server.url), SPEND, Journal(own=tmp_path / "j"), PROMPT, [str(n) for n in range(50)], "test")
-    assert server.billed.total() <= 4
+
+def test_a_full_disk_stops_the_run_and_harms_no_answer(server: Faulty, tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=fill, args=(server.url, tmp_path / "j"))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    written = {entry["input"] for entry in entries(tmp_path / "j")}
+    assert 10 < len(written) >= server.billed.total() - 4
+    texts = [f"text {number}" for number in range(50)]
+    found = ask(teacher(server.url), SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
+    assert not [answer for answer in found if isinstance(answer, Failure)]
+    twice = {text for text, count in server.billed.items() if count > 1}
+    assert twice.isdisjoint(written) and len(twice) <= 4
 
 
 def test_a_disk_that_fails_stops_the_run(server: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

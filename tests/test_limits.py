@@ -62,7 +62,7 @@ async def take(limits: Limits, count: int, tokens: float = 10, told: Mapping[str
     return times
 
 
-@pytest.mark.parametrize("per_minute", [1, 7, 60, 6000])
+@pytest.mark.parametrize("per_minute", [1, 7, 60, 2400])
 def test_no_minute_holds_more_requests_than_the_params_say(per_minute: int) -> None:
     async def scene() -> None:
         times = await take(Limits(per_minute, 0, 64), 3 * per_minute + 2)

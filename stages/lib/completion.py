@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 UNSUPPORTED = re.compile(
     r"support|unrecogni|unknown|unexpected|not (permitted|allowed)|extra|deprecated", re.IGNORECASE
 )
+SECRET = 12  # characters of a key that is one: local servers take any word, which may stand in a text
 GATEWAY = (504, 524)  # somebody on the way stopped waiting: the model went on, at a price
 
 
@@ -53,7 +54,8 @@ class Form:
     """All of a request but its text."""
 
     def __init__(self, teacher: Teacher, prompt: Prompt, secret: str) -> None:
-        self.teacher, self.secret = teacher, secret
+        self.teacher = teacher
+        self.secret = secret if len(secret) >= SECRET else ""
         self.address = re.sub(r"//[^/@]*@", "//", teacher.base_url).partition("?")[0]
         self._system = {"role": "system", "content": prompt.text}
         self.body: dict[str, Any] = {

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from stages.lib.completion import Answer, Form, complete
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal
-from stages.lib.limits import Limits
+from stages.lib.limits import LONGEST, Limits
 from stages.lib.params import Teacher
 from stages.lib.requests import Failure, Prompt
 from stages.lib.spend import Purse
@@ -31,7 +31,7 @@ from stages.lib.spend import Purse
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-LONGEST_WAIT = 60.0  # seconds between two tries
+BUSY = (429, 503, 529)
 SYNC = 0.1  # seconds between two times that answers are brought to the disk
 CONNECT = 5.0  # seconds for a connection, before which nothing can be billed
 QUIET = 60.0  # seconds between two lines of progress where nobody looks
@@ -73,6 +73,8 @@ async def ask_all(
 
     secret = api_key(teacher, len(wanted), name)
     desk = Desk(teacher, journal, purse, prompt, wanted, secret)
+    if desk.form.secret and desk.form.secret in prompt.text:
+        raise Refusal(f"the prompt {prompt.name} holds the API key: take it out")
     lines = httpx2.Limits(max_connections=teacher.concurrency, max_keepalive_connections=teacher.concurrency)
     shown = 0.0 if sys.stderr.isatty() else QUIET
     bar = tqdm(
@@ -140,7 +142,10 @@ async def one(desk: Desk, client: "AsyncOpenAI", key: str, text: str) -> Failure
             used = sum(outcome.usage.values()) or tokens if isinstance(outcome, Answer) else None
             limits.done(tokens, used, headers)
         if isinstance(outcome, Answer):
-            purse.pay(hold, outcome.usage)
+            if len(outcome.usage) == 2:
+                purse.pay(hold, outcome.usage)
+            else:
+                purse.lose(hold)  # nobody knows what it cost
             note(desk, key, text, outcome)
             return None
         if outcome is None and not desk.fatal:
@@ -148,7 +153,7 @@ async def one(desk: Desk, client: "AsyncOpenAI", key: str, text: str) -> Failure
         if outcome is None:
             purse.free(hold)
             return Failure("not asked", "the run was stopped")
-        if outcome.status == 429:
+        if outcome.status in BUSY:
             limits.limited(outcome.wait, sent)
         # a server that answers others is only busy: patience costs nothing
         if outcome.status != 429 or limits.answered == answered:
@@ -199,8 +204,8 @@ def unwritable(error: OSError) -> Refusal:
 def pause(attempt: int, wait: float | None) -> float:
     """Seconds until the next try: what the server asks for, else doubling; with jitter, so that clients part."""
     if wait is not None:
-        return min(wait, LONGEST_WAIT) * random.uniform(1.0, 1.1)
-    return min(2.0 ** max(attempt, 0), LONGEST_WAIT) * random.uniform(0.5, 1.0)
+        return min(wait, LONGEST) * random.uniform(1.0, 1.1)
+    return min(2.0 ** max(attempt, 0), LONGEST) * random.uniform(0.5, 1.0)
 
 
 def api_key(teacher: Teacher, count: int, name: str) -> str:

@@ -10,16 +10,15 @@ million (``stages/lib/journal_index.py``).
 import fcntl
 import json
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from stages.lib.contract import Refusal
-from stages.lib.journal_index import Answers, parse
+from stages.lib.journal_index import BLOCK, Answers, parse
 from stages.lib.journal_index import Entry as Entry
 
 
@@ -34,7 +33,7 @@ class Journal:
     def __init__(self, *shipped: Path, own: Path) -> None:
         self.own = own
         self.answers = Answers()
-        self._log: IO[bytes] | None = None
+        self._log: FileIO | None = None
         self._file, self._end = -1, 0
         self._noted = self._synced = self._warned = 0
         self._swap = threading.Lock()  # the file that is held stays the same while it is brought to the disk
@@ -71,8 +70,7 @@ class Journal:
         if self._log is None:
             raise RuntimeError("the journal is not held: use `with journal.writing()`")
         data = line(entry).encode("utf-8")
-        self._log.write(data)
-        self._log.flush()
+        put(self._log, data)
         self._noted += 1
         if same(self._log, self.own):
             self._end = end(self._log)
@@ -106,14 +104,14 @@ class Journal:
                 self._log = self._moved(self._log)
         self._catch_up()
 
-    def _moved(self, old: IO[bytes]) -> IO[bytes]:
+    def _moved(self, old: FileIO) -> FileIO:
         """The file that has the name by now, held, with all that was bought since the other one was held."""
         new = hold(self.own)
         with old:
             begin = end(new)
             old.seek(self._begin)
-            shutil.copyfileobj(old, new)
-            new.flush()
+            while data := old.read(BLOCK):
+                put(new, data)
             os.fsync(new.fileno())
             self._begin = begin
         return new
@@ -132,16 +130,15 @@ class Journal:
         self._end = self.answers.index(self._file, self._end)
 
 
-def hold(path: Path) -> IO[bytes]:
+def hold(path: Path) -> FileIO:
     """The file of that name, open at its end and locked: not one that was replaced while this process waited."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        log = path.open("a+b")
+        log = path.open("a+b", buffering=0)  # what could not be written is not tried again behind our back
         try:
             fcntl.flock(log, fcntl.LOCK_EX)
             if torn(log):
-                log.write(b"\n")
-                log.flush()
+                put(log, b"\n")
             if same(log, path):
                 return log
         except BaseException:
@@ -150,7 +147,13 @@ def hold(path: Path) -> IO[bytes]:
         log.close()
 
 
-def same(log: IO[bytes], path: Path) -> bool:
+def put(log: FileIO, data: bytes) -> None:
+    """Write all of it to the end of a file, or raise."""
+    while data:
+        data = data[log.write(data) :]
+
+
+def same(log: FileIO, path: Path) -> bool:
     """Whether a path still leads to the open file, and not to another one or nowhere."""
     try:
         return os.path.samestat(os.fstat(log.fileno()), path.stat())
@@ -158,7 +161,7 @@ def same(log: IO[bytes], path: Path) -> bool:
         return False
 
 
-def end(log: IO[bytes]) -> int:
+def end(log: FileIO) -> int:
     """How long an open file is, whoever wrote to it."""
     return os.fstat(log.fileno()).st_size
 
@@ -168,7 +171,7 @@ def line(entry: Entry) -> str:
     return json.dumps(entry, ensure_ascii=False) + "\n"
 
 
-def torn(log: IO[bytes]) -> bool:
+def torn(log: FileIO) -> bool:
     """Whether the file ends within a line, as after a power cut."""
     return end(log) > 0 and os.pread(log.fileno(), 1, end(log) - 1) != b"\n"
 
