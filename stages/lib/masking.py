@@ -209,7 +209,11 @@ def sentence(text: str, start: int, end: int, spans: list[verbatim.Span], longes
             last = inside.pop().start
         if before == (first, last):
             break
-    edges = [first, *(place for span in inside for place in (span.start, span.end)), last]
+    joined = list[tuple[int, int]]()
+    for span in inside:  # two with no word between them are one
+        alone = not joined or LETTER.search(text, joined[-1][1], span.start)
+        joined.append((span.start, span.end) if alone else (joined.pop()[0], span.end))
+    edges = [first, *(place for edge in joined for place in edge), last]
     stretches = [text[edges[place] : edges[place + 1]] for place in range(0, len(edges), 2)]
     kept = [text[edges[place] : edges[place + 1]] for place in range(1, len(edges) - 1, 2)]
     # what has no letter says the same in every language; what has no space for so long is no word of one

@@ -32,6 +32,10 @@ def engine(name: str) -> Engine:
         from stages.lib import endpoint
 
         return endpoint.buy
+    if name == "nllb":
+        from stages.lib import nllb
+
+        return nllb.translate
     raise Refusal(f"teacher.engine: {name} is not there yet")
 
 
