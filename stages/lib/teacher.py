@@ -38,7 +38,11 @@ def engine(name: str) -> Engine:
         from stages.lib import batch
 
         return batch.buy
-    raise Refusal(f"teacher.engine: {name} is not there yet")
+    if name == "nllb":
+        from stages.lib import nllb
+
+        return nllb.translate
+    raise AssertionError(name)
 
 
 def ask(
