@@ -13,7 +13,8 @@ MIXED = st.lists(
     SIGNS
     | st.sampled_from(
         ["```py\nx = 1\n\ny = 2\n```", "$a_1 + b$", "| a | b |\n|---|---|\n| 1 | 2 |", '{"k": "một câu", "n": 1}',
-         "\n\n", "- một hai\n  ba bốn\n", "1. Đi. Về.\n", "Mr. Smith came. He left.", " \r\n", "def f(x):\n    return x"]
+         "\n\n", "- một hai\n  ba bốn\n", "1. Đi. Về.\n", "Mr. Smith came. He left.", " \r\n",
+         "def f(x):\n    return x"]
     ),
     max_size=8,
 ).map("".join)  # fmt: skip
