@@ -16,6 +16,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from stages.lib import meaning, paramfile
@@ -24,7 +25,8 @@ from stages.lib.params import Checks
 from stages.lib.stops import Habit
 from stages.lib.validators import verdict
 
-WRONG = (0, 50, 20, 5)  # one in so many translations says something else; 0: none
+TURNS = 4  # other ones each time
+WRONG = (0, 20, 5)  # one in so many translations says something else; 0: none
 Pair = tuple[str, str]
 Fault = Callable[[list[Pair], int, random.Random], Pair | None]
 
@@ -225,6 +227,7 @@ def cases(fault: Fault, pairs: list[Pair]) -> Iterator[Pair]:
             yield made
 
 
+@cache
 def refused(pair: Pair, checks: Checks, reach: float) -> str:
     """The name under which a pair is refused, or an empty string."""
     found = verdict(pair[0], pair[1], finish_reason="stop", checks=checks, reach=reach)
@@ -254,7 +257,7 @@ def table(pairs: list[Pair], checks: Checks) -> None:
 def elsewhere(pairs: list[Pair], checks: Checks, fault: Fault, every: int) -> tuple[Counter[str], Counter[str]]:
     """The good and the bad translations of a source in which one in so many is bad, by what refuses them."""
     reach, good, bad = habit(pairs).reach, Counter[str](), Counter[str]()
-    for turn in range(min(every, 5) or 1):
+    for turn in range(min(every, TURNS) or 1):
         rng = random.Random(turn)
         wrong = {at: fault(pairs, at, rng) for at in range(len(pairs)) if every and at % every == turn}
         mixed = [(wrong.get(at) or pair, bool(wrong.get(at))) for at, pair in enumerate(pairs)]
@@ -280,7 +283,7 @@ def learned(pairs: list[Pair], checks: Checks) -> None:
 
 
 def main() -> None:
-    """Two tables for the references as published, and two with their stops restored."""
+    """A table for the references as published, one with their stops restored, and one with the lexicon."""
     pairs = load(Path(sys.argv[1]))
     middle = len(pairs) // 2
     half = pairs[:middle] if sys.argv[2:] == ["tune"] else pairs[middle:]
@@ -288,7 +291,7 @@ def main() -> None:
     for title, judged in (("as published", half), ("final stops restored", stopped(half))):
         print(f"\n{title}: ", end="")
         table(judged, checks)
-        learned(judged, checks)
+    learned(half, checks)
 
 
 if __name__ == "__main__":

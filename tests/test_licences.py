@@ -60,7 +60,7 @@ def test_a_clean_slice_asks_no_teacher_for_what_it_leaves_out(slice: Path, run: 
         "stages.parse": ["alpaca", "raw", "parsed", "refused"],
         "stages.translate": [
             "alpaca", "parsed", *(f"stages/prompts/{name}.yaml" for name in ("translate", "retranslate", "judge")),
-            "/dev/null", "kept", "dropped", "quarantine",
+            "/dev/null", "kept", "dropped", "quarantine", "spent",
         ],
         "stages.generate": [
             "data/sample/seed_tasks.jsonl", "stages/prompts/generate.yaml", "/dev/null", "made", "not-made",

@@ -205,7 +205,9 @@ def test_records_become_vietnamese_and_nothing_is_translated_twice(
         for number, turns in enumerate(RECORDS)
     ]
     records.write(tmp_path / "rows", rows)
-    words = [tmp_path / "rows", PROMPT, *(tmp_path / name for name in ("none", "kept", "dropped"))]
+    prompts = [Path(f"stages/prompts/{name}.yaml") for name in ("translate", "retranslate", "judge")]
+    outs = ("none", "kept", "dropped", "quarantine", "spent")
+    words = [tmp_path / "rows", *prompts, *(tmp_path / name for name in outs)]
     judged = DIALS.translate.model_copy(update={"max_refused": 1.0})
     who, free = teacher(tiny, beam=beam), spend(tiny)
     translate.main("s", *words, teacher=who, spend=free, licences="all", translate=judged)

@@ -157,13 +157,13 @@ def test_the_stage_accounts_for_every_record(tmp_path: Path, monkeypatch: pytest
     records.write(tmp_path / "rows", rows)
     checks = DIALS.translate.model_copy(update={"max_refused": 1.0})
     plan = PLAN | {"timeout": 0}
-    wording = Path("stages/prompts/translate.yaml")
+    prompts = [Path(f"stages/prompts/{name}.yaml") for name in ("translate", "retranslate", "judge")]
     with Faulty(plan, translated) as server:
         asking = teacher(server.url, max_failed=1.0, retries=5, concurrency=16)
         dials: dict[str, Any] = {"teacher": asking, "spend": SPEND, "licences": "all", "translate": checks}
         for run in ("first", "second"):
-            outputs = tmp_path / f"{run}.kept", tmp_path / f"{run}.dropped"
-            translate.main("s", tmp_path / "rows", wording, tmp_path / "none", *outputs, **dials)
+            outputs = [tmp_path / f"{run}.{name}" for name in ("kept", "dropped", "quarantine", "spent")]
+            translate.main("s", tmp_path / "rows", *prompts, tmp_path / "none", *outputs, **dials)
         assert set(server.billed.values()) == {1}
         asked = {fault(text, plan) for text in server.asked}
     assert (tmp_path / "first.kept").read_bytes() == (tmp_path / "second.kept").read_bytes()

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import generate, translate
-from stages.lib import paramfile, records, translation
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal, entries, line
-from stages.lib.records import Message
 from stages.lib.requests import Failure, Prompt, key
 from stages.lib.teacher import ask, check_failures
 from tests.faulty import SPEND, Faulty, teacher
@@ -87,20 +84,6 @@ def test_a_line_that_is_no_entry_is_an_error_that_names_it(tmp_path: Path) -> No
         Journal(own=own)
 
 
-def test_what_a_tool_answered_stays_as_it_is() -> None:
-    roles, said = (
-        "user assistant tool assistant".split(),
-        ["Warm?", "weather()", '{"celsius": 30}', "It is 30 degrees."],
-    )
-    texts = ["Ấm chứ?", "weather()", "ba mươi độ", "Trời 30."]
-    messages: list[Message] = [{"role": role, "content": text} for role, text in zip(roles, said, strict=True)]
-    record = records.make("conversation", messages, source="s", licence="MIT", lang="en", upstream="1")
-    checks = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
-    found = translate.take(record, {**entry("x"), "answer": translation.answer(texts)}, checks)
-    assert not isinstance(found, Failure)
-    assert [message["content"] for message in found["messages"]] == [texts[0], texts[1], said[2], texts[3]]
-
-
 def test_every_part_of_a_request_is_in_its_key_and_the_address_is_not() -> None:
     base = key(teacher(), PROMPT, "x")
     assert base == key(teacher(base_url="http://elsewhere/v1", concurrency=1), Prompt("q", "Answer."), "x")
@@ -115,43 +98,3 @@ def test_too_many_failures_stop_a_stage() -> None:
     check_failures(1, 20, teacher(max_failed=0.05), "translate@x", ["truncated"])
     with pytest.raises(Refusal, match=r"2 of 20 requests failed \(truncated\)"):
         check_failures(2, 20, teacher(max_failed=0.05), "translate@x", ["truncated", "truncated"])
-
-
-@pytest.mark.parametrize(
-    ("reply", "fault"),
-    [
-        ('{"texts": ["Trời hôm nay đẹp quá, ta đi chơi nhé."]}', ""),
-        ('```json\n{"texts": ["Trời hôm nay đẹp quá, ta đi chơi nhé."]}\n```', ""),
-        ("Đây là bản dịch: ...", "malformed"),
-        ('{"texts": []}', "wrong number of texts"),
-        ('{"texts": [" "]}', "empty translation"),
-        ('{"texts": ["|||TRANSLATION_FAILED||| The weather"]}', "failure marker"),
-        ('{"texts": ["The weather is fine today and we should go out."]}', "left in English"),
-        ('{"texts": ["Troi hom nay dep qua ta di choi nhe ban oi"]}', "diacritics lost"),
-        ('{"texts": ["Trời đẹp."]}', "truncated"),
-        ('{"texts": ["đẹp đẹp đẹp đẹp đẹp đẹp đẹp đẹp đẹp đẹp đẹp đẹp"]}', "looped"),
-    ],
-)
-def test_translation_faults_have_names(reply: str, fault: str) -> None:
-    source = ["The weather is fine today and we should go out."]
-    checks = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
-    found = translation.fault(source, translation.parse(reply), "stop", checks)
-    assert (found[0] if found else "") == fault
-
-
-HOSTILE = ['{"%s": ' + "[" * 1100, '{"%s": ' + "[" * 100_000, '{"%s": [' + "9" * 5000 + "]}"]
-
-
-@pytest.mark.parametrize("reply", HOSTILE, ids=["deep", "deeper", "long"])
-def test_an_answer_that_python_cannot_read_is_malformed(reply: str) -> None:
-    assert translation.parse(reply % "texts") is None
-    assert list(generate.tasks({**entry("x"), "answer": reply % "tasks"})) == [None]
-
-
-def test_an_empty_text_comes_back_empty_and_one_that_nobody_uses_as_it_likes() -> None:
-    checks = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
-    source = ["Hello there.", " \n"]
-    assert translation.fault(source, ["Chào bạn.", ""], "stop", checks) is None
-    found = translation.fault(source, ["Chào bạn.", "Tôi đây."], "stop", checks)
-    assert found == ("invented", "'Tôi đây.' for an empty text")
-    assert translation.fault([source[0], None], ["Chào bạn.", "Tôi đây."], "stop", checks) is None

@@ -1,14 +1,14 @@
 """Each fault of a translation is found under its name, and what only looks like one passes."""
 
-import random
+import math
 import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks.lexicon import Lexicon
 from stages.lib import numbers, paramfile, sentences, validators
-from stages.lib.params import Validate
+from stages.lib.params import Checks
+from stages.lib.stops import Habit
 
 CHECKS = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
 
@@ -19,8 +19,10 @@ THEN = "They talk about the weather."
 CODE = "Write a loop:\n```python\nfor name in names:\n    print(name)\n```"
 
 
-def verdict(source: str, translation: str, checks: Validate = CHECKS, finish: str = "stop") -> str:
-    found = validators.verdict(source, translation, finish_reason=finish, thresholds=checks)
+def verdict(
+    source: str, translation: str, checks: Checks = CHECKS, finish: str = "stop", reach: float = math.inf
+) -> str:
+    found = validators.verdict(source, translation, finish_reason=finish, checks=checks, reach=reach)
     return found[0] if found else ""
 
 
@@ -66,6 +68,8 @@ def verdict(source: str, translation: str, checks: Validate = CHECKS, finish: st
         ("We know that $a^2 + b^2 = c^2$ holds.", "Ta biết rằng a² + b² = c² là đúng.", "placeholders lost"),
         ('Fill {"city": "", "age": 0} in.', 'Hãy điền {"thành phố": "", "tuổi": 0}.', "placeholders lost"),
         ("| Name | Age |\n|---|---|\n| An | 9 |", "| Tên | Tuổi |\n|---|---|\n| An 9 |", "placeholders lost"),
+        ("Human: how are you?\nAssistant: fine", "Người: bạn khỏe không?\nTrợ lý: khỏe", "placeholders lost"),
+        ("It ends with <|im_end|> here.", "Nó kết thúc ở đây.", "placeholders lost"),
     ],
 )  # fmt: skip
 def test_each_fault_has_its_name(source: str, translation: str, name: str) -> None:
@@ -128,6 +132,7 @@ def test_each_fault_has_its_name(source: str, translation: str, name: str) -> No
         ("I read The Lord of the Rings twice.", "Tôi đã đọc The Lord of the Rings hai lần."),
         ("I read “The Lord of the Rings” twice.", "Tôi đã đọc “The Lord of the Rings” hai lần."),
         ("Vitamin C.", "vitamin C."),
+        ("Question: how far is it?\nAnswer: not far", "Câu hỏi: còn bao xa?\nTrả lời: không xa"),
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_fault_passes(source: str, translation: str) -> None:
@@ -142,84 +147,52 @@ def test_every_threshold_moves_its_check() -> None:
     """A threshold that no check reads would let both verdicts be the same."""
     half = "The old man walks along bờ sông. Ông cho vịt ăn cùng đứa cháu trai của mình."
     bare = "Sáng nào ông cu cung di dao doc bo song. Ong cho vit an cung dua chau trai cua minh."
-    short = CHECKS.short_ratio.model_copy(update={"lowest": 0.1})
-    medium = CHECKS.medium_ratio.model_copy(update={"lowest": 0.1})
-    long = CHECKS.long_ratio.model_copy(update={"highest": 9.0})
-    cases: dict[str, tuple[object, str, str]] = {
-        "foreign": (1.0, WALK, "Sáng nào ông cụ cũng đi dạo dọc bờ sông. Старик кормит уток cùng đứa cháu."),
-        "loop": (1000, WALK, WALK_VI + " vui vui vui vui vui vui vui vui vui vui vui vui vui."),
-        "loop_unit": (1, "Sing a song of the river and the sea.", "Hát bài ca sông biển." + " mưa rơi" * 9 + "."),
+    cases: dict[str, tuple[float, str, str]] = {
         "english": (1.0, WALK, half),
         "diacritics": (0.0, WALK, bare),
-        "own": (100, WALK, bare),
         "code": (0.0, CODE, "Viết một vòng lặp:\n```python\ncho tên trong các_tên:\n    in(tên)\n```"),
         "items": (1.0, "1. Wash it.\n2. Dry it.", "1. Rửa sạch rồi lau khô."),
         "numbers": (1.0, "It weighs 42 kilograms of fine wood.", "Nó nặng kha khá, toàn gỗ tốt."),
-        "measured": (1000, "The weather is fine today.", "Trời đẹp."),
-        "short_ratio": (short, "The weather is fine today.", "Trời đẹp."),
-        "medium_ratio": (medium, WALK, "Ông cụ đi dạo. Ông cho vịt ăn cùng cháu."),
-        "long_ratio": (long, f"{WALK} {THEN}", f"{WALK_VI} {LONGER} {LONGER[:60]}."),
-        "ends": (False, WALK, WALK_VI[:-1]),
-    }  # fmt: skip
+    }
+    assert cases.keys() == Checks.model_fields.keys()
     for name, (value, source, translation) in cases.items():
         found = verdict(source, translation)
         then = verdict(source, translation, CHECKS.model_copy(update={name: value}))
         assert found and found != then, (name, found, then)
 
 
+@pytest.mark.parametrize(
+    ("stopless", "whole", "reach"), [(0, 400, math.inf), (4, 400, math.inf), (20, 400, 1.15), (130, 400, 0.75)]
+)
+def test_what_a_missing_stop_tells_depends_on_the_translators_habit(stopless: int, whole: int, reach: float) -> None:
+    habit = Habit()
+    for number in range(whole):
+        habit.note(WALK, WALK_VI.rstrip(".") + " nhé" if number < stopless else WALK_VI + " Nhé.")
+    assert (habit.stopless, habit.whole, habit.reach) == (stopless, whole, reach)
+    shown = {share: verdict(WALK, WALK_VI[:-1], reach=share) for share in (math.inf, 1.15, 0.75)}
+    assert shown == {math.inf: "truncated", 1.15: "truncated", 0.75: ""}
+    assert verdict(WALK, WALK_VI[:60], reach=0.75) == "truncated"
+
+
+def test_a_habit_is_not_learned_from_what_was_cut_nor_from_a_few() -> None:
+    habit = Habit()
+    for _ in range(400):
+        habit.note(WALK, WALK_VI[:70])
+        habit.note("A heading", "Một tiêu đề")
+    assert habit.whole == 0
+    for _ in range(40):
+        habit.note(WALK, WALK_VI.rstrip(".") + " nhé")
+    assert habit.reach == math.inf
+
+
 def test_a_sentence_that_is_merged_is_not_one_that_is_lost() -> None:
     three = "I was tired that day. We had walked for many hours in the sun. Nobody wanted to talk about it."
     merged = "Hôm đó tôi mệt vì chúng tôi đã đi bộ nhiều giờ dưới nắng. Không ai muốn nói về chuyện đó."
     lost = "Hôm đó tôi mệt. Không ai muốn nói về chuyện đó."
-    assert sentences.unpaired(three, merged, 1.5, 4.0) == 0
-    assert sentences.unpaired(three, lost, 1.5, 4.0) == 1
-    assert sentences.unpaired(lost, three, 1.5, 4.0) == 0
-    assert sentences.unpaired(three, merged, 1.5, 0.01) == 2, "where lengths must agree, a merger is none"
-    assert sentences.unpaired(three, lost, 0.01, 4.0) == 2, "where leaving one out costs nothing, more are left out"
+    assert sentences.unpaired(three, merged) == 0
+    assert sentences.unpaired(three, lost) == 1
+    assert sentences.unpaired(lost, three) == 0
     assert sentences.lengths("Mr. An came. He left") == [12, 7]
-
-
-def test_a_similarity_is_asked_last_and_only_where_it_is_given() -> None:
-    asked = []
-
-    def scores(sources: list[str], translations: list[str]) -> list[float]:
-        asked.append((sources, translations))
-        return [-1.0]
-
-    similarity = validators.Similarity(scores, lowest=0.0)
-
-    found = validators.verdict(WALK, WALK_VI, finish_reason="stop", thresholds=CHECKS, similarity=similarity)
-    assert found == ("says something else", "similarity -1.00") and asked == [([WALK], [WALK_VI])]
-    validators.verdict(WALK, WALK, finish_reason="stop", thresholds=CHECKS, similarity=similarity)
-    assert len(asked) == 1
-
-
-THINGS = {"cat": "mèo", "dog": "chó", "house": "nhà", "river": "sông", "book": "sách", "tree": "cây"}
-DEEDS = {"sees": "thấy", "buys": "mua", "draws": "vẽ", "finds": "tìm"}
-PAIRS = [
-    (f"She {deed} the {one} and a {other}", f"Cô ấy {deed_vi} {one_vi} và {other_vi}")
-    for deed, deed_vi in DEEDS.items()
-    for one, one_vi in THINGS.items()
-    for other, other_vi in THINGS.items()
-    if one != other
-]
-
-
-def test_a_lexicon_learned_from_pairs_knows_a_translation_from_another_sentence() -> None:
-    lexicon = Lexicon(PAIRS[::2])
-    held = PAIRS[1::2]
-    right = lexicon([source for source, _ in held], [text for _, text in held])
-    wrong = lexicon([source for source, _ in held], [text for _, text in held[7:] + held[:7]])
-    assert sum(good > bad for good, bad in zip(right, wrong, strict=True)) >= 0.9 * len(held)
-    assert lexicon(["", "zzz"], ["", "qqq"]) == [0.0, 0.0]
-
-
-def test_a_lexicons_bound_refuses_about_the_share_that_it_is_told() -> None:
-    pairs = random.Random(1).sample(PAIRS, len(PAIRS))
-    lexicon = Lexicon(pairs)
-    scores = lexicon([source for source, _ in pairs], [text for _, text in pairs])
-    bound = lexicon.bound(0.1)
-    assert sum(score < bound for score in scores) <= 0.2 * len(PAIRS) and lexicon.bound(0.0) <= bound
 
 
 @pytest.mark.parametrize("number", range(100))
@@ -238,6 +211,6 @@ def test_a_number_of_any_length_is_read() -> None:
 
 def test_texts_of_any_length_are_judged_in_time() -> None:
     started = time.monotonic()
-    assert sentences.unpaired("It rains now. " * 2000, "Trời mưa. " * 1000, 1.5, 4.0) == 0
+    assert sentences.unpaired("It rains now. " * 2000, "Trời mưa. " * 1000) == 0
     assert numbers.lost("1,5 " * 5000, "2 " * 5000) == ["1,5"] * 5000
     assert time.monotonic() - started < 3

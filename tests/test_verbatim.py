@@ -93,4 +93,4 @@ def test_json_and_tables_keep_their_bones_and_show_their_words() -> None:
 )
 def test_hostile_texts_are_read_in_time_and_come_back(text: str) -> None:
     started = time.monotonic()
-    assert back(text) == text and time.monotonic() - started < 2
+    assert back(text) == text and time.monotonic() - started < 10

@@ -81,6 +81,7 @@ ITEM = re.compile(r"^[ \t]*(?:[-*+•–]|\d{1,3}[.)]|[a-zA-Z][.)])[ \t]+\S", re
 COMMENT = re.compile(r"(?:#|//|--).*$|/\*.*?\*/|\"\"\".*?\"\"\"|\"[^\"\n]*\"|'[^'\n]*'", re.MULTILINE | re.DOTALL)
 WIDTH = re.compile(r"[ \t]*:?-{3,}:?[ \t]*")  # of a column in the line below a table's head
 CODE_TOKEN = re.compile(r"[A-Za-z_]\w*|[{}()\[\];=<>+*/]")
+HEADING = re.compile(r"(?:#{1,6} ?)?(?:Instruction|Input|Output|Response|Question|Answer):")  # may be translated
 VERBATIM = frozenset({"role", "url", "e-mail", "latex", "placeholder", "tag", "json", "table", "token"})
 
 
@@ -150,7 +151,7 @@ def code(source: str, translation: str, checks: Checks) -> Verdict | None:
 
 
 def placeholders(source: str, translation: str, checks: Checks) -> Verdict | None:
-    """Addresses, formulas, placeholders, tags, the bones of JSON and tables."""
+    """Addresses, formulas, placeholders, tags, the marks of roles, the bones of JSON and tables."""
     wanted, there = to_the_letter(source), to_the_letter(translation)
     for (kind, part), count in wanted.items():
         if max(there[kind, part], translation.count(part) if kind not in {"table", "json"} else 0) < count:
@@ -166,7 +167,7 @@ def to_the_letter(text: str) -> Counter[tuple[str, str]]:
         part = text[span.start : span.end].strip()
         if span.kind == "json":
             bones.add(span.start)
-        elif span.kind in VERBATIM:
+        elif span.kind in VERBATIM and not (span.kind == "role" and HEADING.match(part)):
             kept[span.kind, WIDTH.sub("---", part) if span.kind == "table" else part] += 1
     kept.update(("json", verbatim.skeleton(text[start:end])) for start, end in verbatim.objects(text) if start in bones)
     return kept
