@@ -35,8 +35,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
 
 def test_so_many_at_once_and_no_more(server: Faulty, tmp_path: Path) -> None:
     server.latency = 1.0
-    texts, asking = [f"text {number}" for number in range(26)], teacher(server.url, concurrency=13)
-    ask(asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
+    asking = teacher(server.url, concurrency=13)
+    ask(asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, [f"text {number}" for number in range(26)], "test")
     assert server.most == 13 and set(server.billed.values()) == {1}
 
 
@@ -189,15 +189,14 @@ def test_what_broke_off_twice_is_not_paid_a_third_time(tmp_path: Path, monkeypat
 
 
 def test_who_cannot_be_reached_is_tried_again_and_named(server: Faulty, tmp_path: Path) -> None:
-    (answer,) = ask(teacher(), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test")
-    assert isinstance(answer, Failure) and answer.detail.startswith("3 tries; the last: ConnectError")
+    (found,) = ask(teacher(), SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test")
+    assert isinstance(found, Failure) and found.detail.startswith("3 tries; the last: ConnectError")
 
 
 def test_a_busy_server_wears_nobody_out_as_long_as_it_answers_somebody(server: Faulty, tmp_path: Path) -> None:
     server.per_minute = 1200  # and all of them at once to begin with
     server.restart(40)
-    texts = [f"text {number}" for number in range(100)]
-    start = time.monotonic()
+    texts, start = [f"text {number}" for number in range(100)], time.monotonic()
     asking = teacher(server.url, concurrency=32, retries=1)
     found = ask(asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
     assert not [answer for answer in found if isinstance(answer, Failure)]
