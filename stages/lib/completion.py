@@ -7,7 +7,6 @@ Nothing that leaves here holds the API key, not even when a server echoes it. No
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ class Fault:
     reason: str
     detail: str
     billed: bool = False  # it may have been
-    tries: float = math.inf  # worth for a fault of this kind; the params bound them, too
+    again: bool = True  # it is worth another try
     status: int = 0
     wait: float | None = None  # seconds, if the server asks for them
 
@@ -67,6 +66,11 @@ class Form:
             name = re.sub(r"[^A-Za-z0-9_-]", "_", prompt.name)[:64]
             schema = {"name": name, "schema": prompt.schema, "strict": True}
             self.body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        self._size = len(json.dumps(self.request(""), ensure_ascii=False).encode("utf-8"))
+
+    def size(self, text: str) -> int:
+        """The most tokens that a request may have: each is a byte at least, of prompt, schema, roles and text."""
+        return self._size + len(text.encode("utf-8"))
 
     def request(self, text: str) -> dict[str, Any]:
         """The arguments of one request."""
@@ -115,7 +119,9 @@ async def complete(
 
 def slow(form: Form) -> Fault:
     """A slow answer is billed like any other: to ask again would pay again."""
-    return Fault("timed out", f"no answer in {form.teacher.timeout:g} s; raise teacher.timeout", billed=True, tries=1)
+    return Fault(
+        "timed out", f"no answer in {form.teacher.timeout:g} s; raise teacher.timeout", billed=True, again=False
+    )
 
 
 def broken(form: Form, error: Exception) -> Fault:
@@ -124,7 +130,7 @@ def broken(form: Form, error: Exception) -> Fault:
     detail = form.shown(f"{type(cause).__name__} {cause}".strip())
     if type(cause).__name__ == "ConnectError":
         return Fault("no answer", detail)
-    return Fault("no answer", detail, billed=True, tries=2)
+    return Fault("no answer", detail, billed=True)
 
 
 def refused(form: Form, sent: Mapping[str, Any], error: "APIStatusError") -> Fault | None:
@@ -145,7 +151,7 @@ def refused(form: Form, sent: Mapping[str, Any], error: "APIStatusError") -> Fau
         return slow(form)
     if status in (408, 409, 429) or status >= 500:
         return Fault("no answer", said[:200], status=status, wait=retry_after(headers))
-    return Fault("request refused", said[:200], tries=1)
+    return Fault("request refused", said[:200], again=False)
 
 
 def read(form: Form, data: bytes) -> Answer | Fault:
@@ -155,7 +161,7 @@ def read(form: Form, data: bytes) -> Answer | Fault:
         body = json.loads(data)
     except (ValueError, RecursionError):  # half an answer may have been billed; a page for people is none
         cut = data.lstrip().startswith(b"{")
-        return Fault("no answer", f"no completion but {start!r}", billed=cut, tries=2 if cut else math.inf)
+        return Fault("no answer", f"no completion but {start!r}", billed=cut)
     choices = body.get("choices") if isinstance(body, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from stages.lib.completion import Answer, Form, complete
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal
-from stages.lib.limits import LONGEST, Limits
+from stages.lib.limits import LONGEST, Limits, within
 from stages.lib.params import Teacher
 from stages.lib.requests import Failure, Prompt
 from stages.lib.spend import Purse
@@ -31,6 +31,7 @@ from stages.lib.spend import Purse
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+LOST = 2  # answers that broke off on their way, and may have been billed, until a text is given up
 BUSY = (429, 503, 529)
 SYNC = 0.1  # seconds between two times that answers are brought to the disk
 CONNECT = 5.0  # seconds for a connection, before which nothing can be billed
@@ -56,6 +57,7 @@ class Desk:
         self.limits = Limits(teacher.requests_per_minute, teacher.tokens_per_minute, teacher.concurrency)
         self.failures: dict[str, Failure] = {}
         self.fatal: list[Refusal] = []
+        self.done = asyncio.Event()
 
     def stop(self, why: Refusal) -> None:
         """Send nothing more."""
@@ -95,11 +97,11 @@ async def ask_all(
     ) as client:
         with bar, interrupts(desk):
             async with asyncio.TaskGroup() as group:
-                saver = group.create_task(save(desk))
+                group.create_task(save(desk))
                 async with asyncio.TaskGroup() as workers:
                     for _ in range(min(teacher.concurrency, len(wanted))):
                         workers.create_task(worker(desk, client, progress))
-                saver.cancel()
+                desk.done.set()
     if desk.fatal:
         raise desk.fatal[0]
     return desk.failures
@@ -125,10 +127,10 @@ async def one(desk: Desk, client: "AsyncOpenAI", key: str, text: str) -> Failure
     if desk.form.secret and desk.form.secret in text:
         return Failure("holds the API key", "the text is not sent and not written down")
     teacher, purse, limits = desk.teacher, desk.purse, desk.limits
-    size = len((desk.prompt.text + text).encode("utf-8"))  # a token is a byte at least
+    size = desk.form.size(text)
     tokens = size / 4 + teacher.max_tokens  # as servers count them when they let a request in
     hold = await purse.hold(size, teacher.max_tokens)
-    tries, answered = 0, limits.answered
+    tries, lost, answered = 0, 0, limits.answered
     while True:
         sent = await limits.take(tokens)
         outcome, headers = None, None
@@ -160,10 +162,11 @@ async def one(desk: Desk, client: "AsyncOpenAI", key: str, text: str) -> Failure
             tries += 1
         answered = limits.answered
         (purse.lose if outcome.billed else purse.free)(hold)
-        if tries >= min(outcome.tries, teacher.retries + 1):
-            return Failure(
-                outcome.reason, outcome.detail if outcome.tries == 1 else f"{tries} tries; the last: {outcome.detail}"
-            )
+        lost += outcome.billed
+        if not outcome.again:
+            return Failure(outcome.reason, outcome.detail)
+        if lost == LOST or tries > teacher.retries:
+            return Failure(outcome.reason, f"{tries} tries; the last: {outcome.detail}")
         await limits.rest(pause(tries - 1, outcome.wait))
         hold = await purse.hold(size, teacher.max_tokens)
 
@@ -188,8 +191,8 @@ def note(desk: Desk, key: str, text: str, answer: Answer) -> None:
 
 async def save(desk: Desk) -> None:
     """Bring answers to the disk all the time, many together: the disk is slower than the teacher."""
-    while not desk.fatal:
-        await asyncio.sleep(SYNC)
+    while not desk.done.is_set():
+        await within(SYNC, desk.done)
         try:
             await asyncio.to_thread(desk.journal.sync)
         except OSError as error:
