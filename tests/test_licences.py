@@ -58,9 +58,10 @@ def test_a_clean_slice_asks_no_teacher_for_what_it_leaves_out(slice: Path, run: 
     words = {
         "stages.pull": ["alpaca", "raw"],
         "stages.parse": ["alpaca", "raw", "parsed", "refused"],
-        "stages.translate": ["alpaca", "parsed", "stages/prompts/translate.txt", "/dev/null", "kept", "dropped"],
+        "stages.translate": ["alpaca", "parsed", "stages/prompts/translate.yaml", "/dev/null", "kept", "dropped"],
         "stages.generate": [
-            "data/sample/seed_tasks.jsonl", "stages/prompts/generate.txt", "/dev/null", "made", "not-made",
+            "data/sample/seed_tasks.jsonl", "stages/lexicons/briefs.yaml", "stages/prompts/generate.yaml",
+            "stages/prompts/evolve.yaml", "/dev/null", "made", "not-made",
         ],
     }  # fmt: skip
     for stage, said in words.items():
