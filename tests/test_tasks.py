@@ -77,6 +77,12 @@ def test_what_is_wrong_with_a_task_has_a_name(given: Task, reason: str) -> None:
         task("Bạn làm việc nhà trước hay sau?"),
         task("Viết thư từ chối lời mời dự tiệc.", "Em rất tiếc không thể đến dự bữa tiệc của chị."),
         task("Giải thích hình ảnh “thuyền” trong câu ca dao."),
+        task(
+            "Đọc hai câu rồi xem chúng có hình thành một so sánh không.",
+            ANSWER,
+            "Trăng như đĩa bạc. Đĩa bạc như trăng.",
+        ),
+        task("Đặt tên cho tệp tin chứa hướng dẫn nấu ăn.", "huong_dan_nau_an.txt"),
     ],
 )
 def test_no_english_assumption_drops_a_good_task(given: Task) -> None:

@@ -17,6 +17,7 @@ Task = dict[str, str]
 FIELDS = ("instruction", "input", "output")
 START, TASK = re.compile(r"\{\s*\"|\[\s*\{"), re.compile(r"\{\s*\"instruction\"")  # of a reply, of a task in it
 SHORTEST, LONGEST, WHOLE = 3, 200, 1500  # syllables of an instruction, at least and at most, and of a whole task
+JUDGED = 5  # syllables of an answer, from which lost marks are looked for: a shorter one may be a name or a formula
 PROSE = 16  # syllables of a last line, from which it has to end as a sentence does
 ENGLISH = 0.5  # share of an instruction's words that may be English: it may quote what is to be translated
 NOT_VIETNAMESE = ("en", "other", "vi-no-diacritics")
@@ -24,7 +25,7 @@ NOT_VIETNAMESE = ("en", "other", "vi-no-diacritics")
 OTHER_MEDIUM = re.compile(
     r"^(?:(?:em|bạn|anh|chị) )?(?:hãy )?(?:vẽ|hát|quay|chụp|ghi âm|phát (?:một )?(?:bản|bài|đoạn) (?:nhạc|hát))\b"
     r"|\b(?:xem|nghe|nhìn|quan sát|chèn|tải|dựa vào)\b[^.,;:?]{0,16}"
-    r"\b(?:ảnh|hình|video|đoạn phim|bản nhạc|bài hát|ghi âm|biểu đồ|sơ đồ|bản đồ)\b",
+    r"\b(?:ảnh|bức hình|tấm hình|hình vẽ|video|đoạn phim|bản nhạc|bài hát|ghi âm|biểu đồ|sơ đồ|bản đồ)\b",
     re.IGNORECASE,
 )
 # it speaks of a text that comes after it
@@ -104,7 +105,8 @@ def answer_fault(instruction: str, output: str) -> Verdict | None:
         return "refusal", match[0]
     if vietnamese.key(output) == vietnamese.key(instruction):
         return "repeats the instruction", output[:80]
-    if language.classify(output, ENGLISH) == "vi-no-diacritics" and not STRIPPED.search(instruction):
+    judged = len(vietnamese.syllables(output)) >= JUDGED and not STRIPPED.search(instruction)
+    if judged and language.classify(output, ENGLISH) == "vi-no-diacritics":
         return "not Vietnamese", "the answer is vi-no-diacritics"
     if end := answers.truncated(output, PROSE):
         return "truncated", end
