@@ -63,7 +63,8 @@ def test_a_clean_slice_asks_no_teacher_for_what_it_leaves_out(slice: Path, run: 
             "/dev/null", "kept", "dropped", "quarantine", "spent",
         ],
         "stages.generate": [
-            "data/sample/seed_tasks.jsonl", "stages/prompts/generate.yaml", "/dev/null", "made", "not-made",
+            "data/sample/seed_tasks.jsonl", "stages/lexicons/briefs.yaml", "stages/prompts/generate.yaml",
+            "stages/prompts/evolve.yaml", "/dev/null", "made", "not-made", "billed",
         ],
     }  # fmt: skip
     for stage, said in words.items():

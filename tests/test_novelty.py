@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer  # type: ignore[import-untyped]
 
-from stages.lib.novelty import ALPHABET, MARGIN, Novelty, Segment, letter, words
+from stages.lib.novelty import ALPHABET, MARGIN, Novelty, Segment, letter, signature, words
 
 SENTENCE = st.lists(st.sampled_from("a b c d e f g h".split()), min_size=0, max_size=14).map(" ".join)
 
@@ -94,9 +94,24 @@ def test_letters_skip_zero_and_the_surrogates() -> None:
     "".join(letters).encode("utf-8")
 
 
-def test_prefix_filtering_leaves_out_what_cannot_reach_the_bound() -> None:
+def test_signatures_leave_out_what_cannot_reach_the_bound() -> None:
     segment = Segment(0)
     for text in ("a b c d", "a x y z", "p q r s"):
         segment.add(text.split())
-    assert segment.candidates("a b c d".split(), 0.7) == [0]
-    assert segment.candidates("a b c d".split(), 0.0) == [0, 1]
+    assert segment.candidates(segment.encode("a b c d".split()), 0.7) == [0]
+    assert segment.candidates(segment.encode("a b c d".split()), 0.0) == [0, 1]
+    assert segment.candidates(segment.encode("a b new words".split()), 0.7) == []
+
+
+@given(st.lists(SENTENCE, max_size=12), SENTENCE, st.sampled_from([0.0, 0.5, 0.7]))
+def test_signatures_that_collide_lose_nothing(pool: list[str], text: str, bound: float) -> None:
+    crowded = Novelty(f"{' '.join(f'w{number}' for number in range(200))} {one}" for one in pool)
+    found = crowded.nearest(text, above=bound)
+    scores = [fmeasure(text, f"{' '.join(f'w{number}' for number in range(200))} {one}") for one in pool]
+    assert (found[0] if found else 0.0) == (max(scores) if max(scores, default=0.0) > bound else 0.0)
+
+
+def test_words_that_come_twice_count_twice() -> None:
+    filter = Novelty(["a a a b", "a b"])
+    assert filter.nearest("a a a b c", above=0.7) == (2 * 0.8 * 1.0 / (0.8 + 1.0), 0)
+    assert signature("\x01\x01\x02") == signature("\x02") and signature("\x00") == 0

@@ -17,9 +17,9 @@ from stages.lib.tasks import FIELDS, Task
 
 # words of the request and its prompt that have no place in a task
 COPIED = re.compile(
-    r"#+ ?(?:given|rewritten|created) prompt ?#*|\b(?:given|rewritten|created|new) (?:prompt|task|instruction)\b"
-    r"|\b(?:nhiệm vụ|yêu cầu|đề bài|bài tập|câu lệnh|tác vụ|prompt) (?:đã cho|gốc|ban đầu|mới|được viết lại|đã viết lại)\b"
-    r"|\bphiên bản (?:khó|phức tạp) hơn\b|\bviết lại (?:yêu cầu|nhiệm vụ|đề bài|prompt)\b",
+    r"#+ ?(?:given|rewritten|created) prompt ?#*|\b(?:given|rewritten|created) (?:prompt|task|instruction)\b"
+    r"|\b(?:nhiệm vụ|yêu cầu|câu lệnh|tác vụ|prompt) (?:đã cho|gốc|ban đầu|được viết lại|đã viết lại)\b"
+    r"|\bphiên bản (?:khó|phức tạp) hơn\b|\bviết lại (?:yêu cầu|nhiệm vụ|prompt)\b",
     re.IGNORECASE,
 )
 

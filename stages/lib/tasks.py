@@ -15,7 +15,9 @@ from stages.lib.records import Verdict
 
 Task = dict[str, str]
 FIELDS = ("instruction", "input", "output")
+START, TASK = re.compile(r"\{\s*\"|\[\s*\{"), re.compile(r"\{\s*\"instruction\"")  # of a reply, of a task in it
 SHORTEST, LONGEST, WHOLE = 3, 200, 1500  # syllables of an instruction, at least and at most, and of a whole task
+JUDGED = 5  # syllables of an answer, from which lost marks are looked for: a shorter one may be a name or a formula
 PROSE = 16  # syllables of a last line, from which it has to end as a sentence does
 ENGLISH = 0.5  # share of an instruction's words that may be English: it may quote what is to be translated
 NOT_VIETNAMESE = ("en", "other", "vi-no-diacritics")
@@ -23,7 +25,7 @@ NOT_VIETNAMESE = ("en", "other", "vi-no-diacritics")
 OTHER_MEDIUM = re.compile(
     r"^(?:(?:em|bạn|anh|chị) )?(?:hãy )?(?:vẽ|hát|quay|chụp|ghi âm|phát (?:một )?(?:bản|bài|đoạn) (?:nhạc|hát))\b"
     r"|\b(?:xem|nghe|nhìn|quan sát|chèn|tải|dựa vào)\b[^.,;:?]{0,16}"
-    r"\b(?:ảnh|hình|video|đoạn phim|bản nhạc|bài hát|ghi âm|biểu đồ|sơ đồ|bản đồ)\b",
+    r"\b(?:ảnh|bức hình|tấm hình|hình vẽ|video|đoạn phim|bản nhạc|bài hát|ghi âm|biểu đồ|sơ đồ|bản đồ)\b",
     re.IGNORECASE,
 )
 # it speaks of a text that comes after it
@@ -32,30 +34,35 @@ PLACEHOLDER = re.compile(
     r"(?:n/a|todo|(?:không có|chưa có) câu trả lời|\[[\w\s]{0,40}\]|<[\w\s]{0,40}>|\.{2,}|…+)[.!]?", re.IGNORECASE
 )
 UNABLE = re.compile(
-    r"\W*(?:(?:rất|thật|thành thật)? ?(?:xin lỗi|tiếc)[^.!?]{0,40}?\b)?(?:tôi|mình|em) (?:rất tiếc )?(?:không thể|chưa thể)"
-    r" (?:giúp|trả lời|thực hiện|cung cấp|hỗ trợ|hoàn thành|đáp ứng)\b|\W*(?:i'm sorry|i can(?:no|')t)\b",
+    r"\W*(?:(?:rất|thật|thành thật)? ?(?:xin lỗi|tiếc)[^.!?]{0,40}?\b)?(?:tôi|mình|em) (?:rất tiếc )?"
+    r"(?:không thể|chưa thể) (?:giúp|trả lời|thực hiện|cung cấp|hỗ trợ|hoàn thành|đáp ứng)\b"
+    r"|\W*(?:i'm sorry|i can(?:no|')t)\b",
     re.IGNORECASE,
 )
 STRIPPED = re.compile(r"không dấu|bỏ (?:hết |các )?dấu|teencode", re.IGNORECASE)
 
 
 def parse(reply: str) -> list[Task | None]:
-    """The tasks in a reply; None stands for what is not of the form that was asked for."""
-    found = first_json(reply)
+    """The tasks in a reply; None stands for what is not of the form that was asked for.
+
+    Of a reply that is broken somewhere, the tasks that are whole are taken: they are paid for.
+    """
+    found = first_json(reply, START)
     if isinstance(found, dict):
         found = found.get("tasks", [found])
-    return [typed(task) for task in found] if isinstance(found, list) and found else [None]
+    if isinstance(found, list) and found:
+        return [typed(task) for task in found]
+    whole = [task for start in TASK.finditer(reply) if (task := typed(first_json(reply[start.start() :], TASK)))]
+    return [*whole, None]
 
 
-def first_json(reply: str) -> Any:
-    """The first JSON object or list in a text, or None."""
-    for start in re.finditer(r"[{\[]", reply[:2000]):
-        try:
-            return json.JSONDecoder().raw_decode(reply, start.start())[0]
-        except (ValueError, RecursionError):  # a number or a depth that Python doesn't read, too
-            if reply.startswith(('{"', "[{"), start.start()):
-                return None  # what is broken within is no answer by itself
-    return None
+def first_json(text: str, start: re.Pattern[str]) -> Any:
+    """The JSON value that begins where a pattern is first found, or None."""
+    match = start.search(text)
+    try:
+        return json.JSONDecoder().raw_decode(text, match.start())[0] if match else None
+    except (ValueError, RecursionError):  # a number or a depth that Python doesn't read, too
+        return None
 
 
 def typed(task: Any) -> Task | None:
@@ -98,7 +105,8 @@ def answer_fault(instruction: str, output: str) -> Verdict | None:
         return "refusal", match[0]
     if vietnamese.key(output) == vietnamese.key(instruction):
         return "repeats the instruction", output[:80]
-    if language.classify(output, ENGLISH) == "vi-no-diacritics" and not STRIPPED.search(instruction):
+    judged = len(vietnamese.syllables(output)) >= JUDGED and not STRIPPED.search(instruction)
+    if judged and language.classify(output, ENGLISH) == "vi-no-diacritics":
         return "not Vietnamese", "the answer is vi-no-diacritics"
     if end := answers.truncated(output, PROSE):
         return "truncated", end

@@ -1,0 +1,230 @@
+"""Self-instruct: what is asked, what is kept and why not, and the same again after any interruption."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import generate
+from stages.generate import Maker, Outcome
+from stages.lib import briefs, journal, paramfile, records, tasks
+from stages.lib.contract import Refusal
+from stages.lib.journal import Entry
+from stages.lib.params import Params
+from stages.lib.pool import Pool
+from stages.lib.records import Record
+from stages.lib.requests import Failure, Prompt, key
+from stages.lib.tasks import Task
+from tools import rekey
+
+LISTS = briefs.Lists(
+    topics=["chợ", "biển", "núi"], personas=["em bé", "cụ già"], difficulties=["dễ", "khó"],
+    kinds=["kể", "tính", "dịch"], operations={"đào sâu": "Hỏi sâu hơn.", "mở rộng": "Nghĩ việc khác."},
+)  # fmt: skip
+PROMPTS = Prompt("generate", "Invent.", 2), Prompt("evolve", "Evolve.")
+SEEDS = [{"instruction": f"Kể chuyện về loài vật số {n}.", "input": "", "output": f"Chuyện {n}."} for n in range(6)]
+ANSWER = "Đây là một câu trả lời ngắn gọn."
+
+
+def task(instruction: str, output: str = ANSWER, about: str = "") -> Task:
+    return {"instruction": instruction, "input": about, "output": output}
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    return paramfile.check(Path("params.yaml"), Path("recipes"))[0]
+
+
+def words(seed: object, count: int) -> str:
+    """Vietnamese syllables drawn by a text, so that equal requests get equal answers."""
+    known = "trời đất nước nhà người cây lúa sông biển núi chợ trường lớp bàn ghế đèn sách bút thơ gió mưa".split()
+    return " ".join(random.Random(str(seed)).choices([f"{one} {two}" for one in known for two in known], k=count))
+
+
+def inventive(prompt: Prompt, text: str) -> str:
+    """A reply that depends on the request alone; the third task of an invention is a copy of an example."""
+    asked = json.loads(text)
+    if prompt.name == "evolve":
+        return json.dumps(task(f"Hãy bàn thêm về {words(text, 6)}."))
+    made = [task(f"Đặt câu với {words((text, place), 5)}.") for place in range(asked["wanted"])]
+    made[2::3] = [asked["examples"][0] for _ in made[2::3]]
+    return json.dumps({"tasks": made})
+
+
+class Teacher:
+    """Answers each text once and remembers it, as the journal does; may be cut off after so many."""
+
+    def __init__(self, params: Params, reply: Callable[[Prompt, str], str] = inventive) -> None:
+        self.reply, self.dials = reply, params.teacher
+        self.known: dict[str, str] = {}
+        self.left = -1
+        self.calls: list[int] = []
+
+    def __call__(self, prompt: Prompt, texts: list[str], name: str) -> list[Entry | Failure]:
+        self.calls.append(len(texts))
+        return [self.answer(prompt, text) for text in texts]
+
+    def answer(self, prompt: Prompt, text: str) -> Entry | Failure:
+        id = key(self.dials, prompt, text)
+        if id not in self.known:
+            if self.left == 0:
+                raise KeyboardInterrupt
+            self.left -= 1
+            self.known[id] = self.reply(prompt, text)
+        return Entry(
+            key=id, model="m", prompt=prompt.name, input=text, answer=self.known[id], finish_reason="stop", usage={}
+        )
+
+
+def run(params: Params, asked: generate.Asked, **dials: Any) -> list[Outcome]:
+    """What a run with these dials makes."""
+    small = {"wanted": 1000, "rounds": 3, "requests": 4, "tasks": 5, "briefed": 0.5, "evolve": 0.5} | dials
+    changed = params.generate.model_copy(update=small)
+    with closing(Pool(SEEDS, changed.novelty)) as pool:
+        return list(Maker(pool, LISTS, PROMPTS, params.teacher, changed, asked).run())
+
+
+def kept(outcomes: list[Outcome]) -> list[Record]:
+    return [record for record, verdict in outcomes if verdict is None]
+
+
+def reasons(outcomes: list[Outcome]) -> Counter[str]:
+    return Counter(verdict[0] for _, verdict in outcomes if verdict)
+
+
+# what comes of a run
+
+
+def test_every_task_is_kept_or_dropped_with_a_reason(params: Params) -> None:
+    outcomes = run(params, Teacher(params))
+    assert len(outcomes) == 3 * 4 * 5 + 24  # half of the 48 that were kept are evolved
+    assert len(kept(outcomes)) == 48 + 24
+    assert reasons(outcomes) == {"not novel": 12}
+
+
+def test_a_run_that_is_killed_anywhere_goes_on_as_if_nothing_had_been(params: Params) -> None:
+    whole = Teacher(params)
+    expected = run(params, whole)
+    for moment in (1, 6, 11, 20):
+        cut = Teacher(params)
+        cut.left = moment
+        with pytest.raises(KeyboardInterrupt):
+            run(params, cut)
+        assert len(cut.known) == moment
+        cut.left = -1
+        assert run(params, cut) == expected
+        assert cut.known == whole.known  # nothing was asked that the other run didn't ask
+
+
+def test_another_seed_asks_other_things(params: Params) -> None:
+    first, second = Teacher(params), Teacher(params)
+    run(params, first)
+    run(params, second, seed=2)
+    assert not first.known.keys() & second.known.keys()
+
+
+def test_evolved_tasks_stand_in_their_parents_group_and_name_them(params: Params) -> None:
+    records_kept = kept(run(params, Teacher(params), evolve=2.0))
+    by_id = {record["id"]: record for record in records_kept}
+    evolved = [record for record in records_kept if record["upstream"] in by_id]
+    assert len(evolved) == 2 * 48
+    assert all(record["group"] == by_id[record["upstream"]]["group"] for record in evolved)
+    generations = Counter(sum(note.startswith("evolved: ") for note in record["notes"]) for record in records_kept)
+    assert generations == {0: 48, 1: 48, 2: 48}
+    assert len({record["group"] for record in records_kept}) == 48
+
+
+def test_a_record_keeps_the_brief_that_it_was_made_for(params: Params) -> None:
+    briefed = [record for record in kept(run(params, Teacher(params), evolve=0.0)) if record["notes"]]
+    assert len(briefed) == 24
+    assert {note.split(": ")[0] for record in briefed for note in record["notes"]} == {"topic", "persona", "difficulty"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rounds", "calls", "made"),
+    [(6, 9, [2], 8), (24, 9, [4, 2], 24), (25, 9, [4, 3], 28), (1000, 2, [4, 4], 32)],
+)
+def test_rounds_end_with_what_is_wanted(params: Params, wanted: int, rounds: int, calls: list[int], made: int) -> None:
+    teacher = Teacher(params)
+    assert len(kept(run(params, teacher, wanted=wanted, rounds=rounds, evolve=0.0))) == made
+    assert teacher.calls == calls
+
+
+def test_a_round_that_brings_hardly_anything_new_is_the_last(
+    params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stale = json.dumps({"tasks": [task("Nêu cách trồng rau sạch trên ban công.")] * 5})
+    teacher = Teacher(params, lambda prompt, text: stale)
+    assert len(kept(run(params, teacher, evolve=0.0))) == 1
+    assert teacher.calls == [4] and "round 1 brought 1 new tasks of 20" in capsys.readouterr().out
+
+
+def test_what_has_no_answer_is_asked_again_and_then_stops_the_run(params: Params) -> None:
+    teacher, passes = Teacher(params), [0]
+
+    def late(prompt: Prompt, texts: list[str], name: str) -> list[Entry | Failure]:
+        passes[0] += 1
+        found = teacher(prompt, texts, name)
+        return [Failure("timed out", "no answer in 9 s"), *found[1:]] if passes[0] % 3 else found
+
+    assert run(params, late) == run(params, Teacher(params))
+    with pytest.raises(Refusal, match=r"round 1 of at most 3: 4 of 4 requests: timed out \(slow\)"):
+        run(params, lambda prompt, texts, name: [Failure("timed out", "slow") for _ in texts])
+
+
+def test_an_answer_that_can_not_be_used_is_counted_and_too_many_stop_the_run(params: Params) -> None:
+    teacher = Teacher(params)
+
+    def short(share: int) -> generate.Asked:
+        def asked(prompt: Prompt, texts: list[str], name: str) -> list[Entry | Failure]:
+            found = teacher(prompt, texts, name)
+            cut = Failure("truncated", "stopped at max_tokens", answered=True)
+            return [cut if number % share == 1 else answer for number, answer in enumerate(found)]
+
+        return asked
+
+    outcomes = run(params, short(40), requests=40, rounds=1, evolve=0.0)
+    assert reasons(outcomes)["truncated"] == 1
+    dropped = next(record for record, verdict in outcomes if verdict and verdict[0] == "truncated")
+    assert dropped["upstream"] == "1.2.0" and dropped["request"]
+    with pytest.raises(Refusal, match=r"generate: 4 of 40 requests failed \(truncated\)"):
+        run(params, short(10), requests=40, rounds=1)
+
+
+# the stage as dvc runs it
+
+
+def stage(params: Params, folder: Path, shipped: Path) -> None:
+    generate.main(
+        rekey.SEEDS, rekey.LISTS, rekey.PROMPTS / "generate.yaml", rekey.PROMPTS / "evolve.yaml", shipped,
+        folder / "kept.parquet", folder / "dropped.parquet",
+        teacher=params.teacher, spend=params.spend, generate=params.generate, licences=params.licences,
+    )  # fmt: skip
+
+
+def test_the_shipped_answers_are_what_the_stage_asks_for(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    stage(params, tmp_path, rekey.SHIPPED)
+    rows = list(records.read(tmp_path / "kept.parquet"))
+    answers = [entry for entry in journal.entries(rekey.SHIPPED) if entry["prompt"] in rekey.MADE]
+    assert {row["request"] for row in rows} <= {entry["key"] for entry in answers}
+    made = sum(len(tasks.parse(entry["answer"])) for entry in answers)
+    assert len(rows) + records.count(tmp_path / "dropped.parquet") == made and len(rows) >= 160
+    prompts = {path.stem: Prompt.load(path) for path in rekey.PROMPTS.glob("*.yaml")}
+    assert rekey.replay(answers, params, prompts, rekey.LISTS, rekey.SEEDS) == answers
+
+
+def test_a_teacher_of_whom_nothing_can_be_kept_leaves_no_table(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate, "ask", lambda *given: Teacher(params, lambda prompt, text: "Vâng ạ.")(*given[3:]))
+    with pytest.raises(Refusal, match=r"none of 6 answers and tasks could be kept \(malformed 6\)"):
+        stage(params, tmp_path, tmp_path / "nothing")
+    assert not (tmp_path / "kept.parquet").exists()
