@@ -16,6 +16,7 @@ from stages.lib import answers, contract, language, normal, pii, records, vietna
 from stages.lib.contract import Dep, Out
 from stages.lib.params import Clean
 from stages.lib.records import Message, Record, Verdict
+from stages.lib.translated import translated_code
 from stages.lib.validators import FAILURE_MARKERS
 
 LANGUAGES = {  # the reason under which an answer in each is dropped; the others stay
@@ -163,7 +164,7 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
         return LANGUAGES[found], answer[:80]
 
     def translated(record: Record, judged: str, answer: str) -> Verdict | None:
-        found = answers.translated_code(language.FENCED.sub("\n", answer))
+        found = translated_code(language.FENCED.sub("\n", answer))
         return ("translated code", found) if found else None
 
     def symbols(record: Record, judged: str, answer: str) -> Verdict | None:
