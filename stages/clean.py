@@ -9,11 +9,11 @@ questions about an answer are put to the last one. Not covered: whether an answe
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from stages.lib import answers, contract, language, normal, pii, records, vietnamese
 from stages.lib.contract import Dep, Out
+from stages.lib.lexicon import Lexicon, phrases
 from stages.lib.params import Clean
 from stages.lib.records import Message, Record, Verdict
 from stages.lib.translated import translated_code
@@ -39,38 +39,14 @@ ASKS_FOREIGN = re.compile(
     re.IGNORECASE,
 )
 
+ASKS_SKETCH = re.compile(r"\b(?:mã giả|giả mã|pseudo ?code)\b", re.IGNORECASE)  # code in anybody's own words
+
 
 def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, clean: Clean) -> None:
     """Sift every table's records into one."""
     filters = build_filters(phrases(toxic), phrases(spam), clean)
     normalised = (normalise(record, clean) for record in records.read(*tables))
     records.sift(normalised, kept, dropped, lambda record: judge(record, filters))
-
-
-@dataclass(frozen=True)
-class Lexicon:
-    """Phrases to look for as whole words."""
-
-    plain: tuple[str, ...]  # in small letters: a text that holds none of them needs no closer look
-    pattern: re.Pattern[str]
-
-    def find(self, text: str) -> str:
-        """The first phrase in a text, or an empty string."""
-        small = text.lower()
-        match = self.pattern.search(text) if any(phrase in small for phrase in self.plain) else None
-        return match[0] if match else ""
-
-
-def phrases(path: Path) -> Lexicon:
-    """A lexicon's phrases, one a line; ``=`` before one minds its case, ``#`` begins a comment."""
-    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    written = [line for line in lines if line]
-    # what minds its case is short, and a quantity in a formula may be called the same: vl = v * l, U đm
-    found = "|".join(
-        rf"(?-i:(?<!\b[A-Z] ){re.escape(line[1:])}(?!\s*=))" if line[0] == "=" else re.escape(line) for line in written
-    )
-    pattern = re.compile(rf"(?<!\w)(?:{found})(?!\w)", re.IGNORECASE)
-    return Lexicon(tuple(line.removeprefix("=").lower() for line in written), pattern)
 
 
 def normalise(record: Record, clean: Clean) -> Record:
@@ -164,7 +140,7 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
         return LANGUAGES[found], answer[:80]
 
     def translated(record: Record, judged: str, answer: str) -> Verdict | None:
-        found = translated_code(language.FENCED.sub("\n", answer))
+        found = "" if ASKS_SKETCH.search(questions(record)) else translated_code(language.FENCED.sub("\n", answer))
         return ("translated code", found) if found else None
 
     def symbols(record: Record, judged: str, answer: str) -> Verdict | None:

@@ -21,12 +21,16 @@ SURE = (
     rf"</\s*{TAG}\s*>",
     # a query: Chọn Đếm (*) từ sách; Chọn Top 10 *; Xóa khỏi khách hàng / Trong đó id = 1
     rf"^[ \t]*(?:\d+\.\s)?chọn\b[^.;\n]{{0,80}}\b{SUM}\s?\([^)\n]{{0,40}}\)[^\n]{{0,80}}\btừ\b",
-    r"^[ \t]*chọn\s+(?:top\s+\d+\s+)?\*\s*$",
+    r"^[ \t]*(?:\d+\.\s)?(?:chọn|lựa chọn)\s+(?:top\s+\d+\s+)?\*\s*(?:$|\btừ\b)",
+    r"^[ \t]*(?:chọn|lựa chọn)\s[^.;\n]*(?:\w\.\w|\w,)[^;\n]*\n[ \t]*từ\s+[^.;\n]{1,40}\n",
+    r"^[ \t]*chọn\s[^\n]{1,80}\btừ\b[^\n]{1,60}\b(?:(?-i:WHERE|ORDER BY|GROUP BY|JOIN)|tham gia\s[^\n]{1,40}\btrên)\b",
     r"^[ \t]*(?:xóa (?:khỏi|từ)|cập nhật|chèn vào)\s+[\w ]{1,40}\n?[^\n]{0,80}\b(?:trong đó|ở đâu|nơi|đặt|giá trị)\b"
     r"[^\n]{0,60}[=(<>]",
     r"\b(?:đặt hàng|sắp xếp|nhóm)\s+(?:theo|bằng|bởi)\s+[^\n;]{1,60}\b(?:desc|asc|giới hạn\s+\d+|limit)\b",
-    # a program: chức năng foo (a, b) {
+    # a program: chức năng foo (a, b) {; đối với i trong phạm vi (5):; [i * 2 cho i trong số]
     r"\b(?:hàm|chức năng)\s+[\w$]+\s*\([^)\n]*\)\s*\{",
+    r"\b(?:đối với|cho)\s+\w{1,12}\s+trong\s+phạm vi\s?\([^;\n]*\)\s*:",
+    r"[\[(][^\n]{1,40}\bcho\s+\w{1,12}\s+trong\s+\w+(?:\s+nếu\s[^\]\n]{1,40})?\]",
     r"^[ \t]*\}?\s*khác(?:\s+nếu\s*\([^\n]*\))?\s*\{[ \t]*$",
 )
 MAYBE = (
@@ -41,7 +45,7 @@ MAYBE = (
     r"^[ \t]*(?:\d+\.\s)?chọn\s+(?:\*|[\w., ]{1,60})\s+từ\s+[^\n]{1,60}?"
     r"(?:\b(?:trong đó|ở đâu|nơi|nhóm theo)\b[^\n]{1,60}[=<>]|;[ \t]*$)",
     # a program: nhập React từ 'react'; trả về x; nếu (x > 0) {; cho i trong phạm vi (5):; in ("a")
-    r"^[ \t]*(?:nhập|từ)\s+[\w.{}, ]+\s+(?:nhập|nhập khẩu|từ)\s+['\"\w.]+;?[ \t]*$|^[ \t]*nhập\s+\w+(?:\.\w+)+;",
+    r"^[ \t]*(?:nhập|từ)\s+[\w.{}, ]+\s+(?:nhập|nhập khẩu|từ)\s+['\"\w.]+(?: \w+){0,2};?[ \t]*$|^[ \t]*nhập\s+\w+(?:\.\w+)+;",
     r"^[ \t]*nhập khẩu\s+\w+(?:\s+(?:dưới dạng|như)\s+\w+)?[ \t]*$",
     r"(?:^|[{;])[ \t]*(?:trả về|trở lại|trả lại)\s*(?:\([^\n]*\)\s*;|[\w.\[\]()]+(?:\s*[+*/-]\s*[\w.\[\]()]+)*;)",
     r"^[ \t]*\}?\s*(?:nếu|khác nếu|trong khi|cho)\s*\([^\n]*[<>=][^\n]*\)\s*(?:\{|:)?[ \t]*$",
@@ -58,7 +62,7 @@ SURE_SIGNS, MAYBE_SIGNS = (
 # what else there is in code, and no sentence has
 CODE_LINE = re.compile(
     r"[;{][ \t]*$|^[ \t]+[^\s\d*•+-][^\n]*[=(){}]"  # a line that ends so, or that is set in and is no item of a list
-    r"|\w\w\.\w\w+ ?\(|^[ \t]*\w+ ?\(\s*[\"'][^\n]*\)[ \t]*$|\w\s*=\s*'[^'\n]+'"  # a call, a value
+    r"|\w\w\.\w\w+ ?\(|^[ \t]*\w+ ?\(\s*[\"'][^\n]*\)[ \t]*$|\w\s*=\s*'[^'\n]+'|^\w+ = \w"  # a call, a value
     r"|</?(?:tr|td|th|div|li|ul|input|h[1-6])\b",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -76,7 +80,7 @@ SPOKEN = re.compile(
     re.DOTALL,
 )
 # a statement: it ends as one, and assigns, calls or opens a block
-STATEMENT = re.compile(r"(?=[^\n]*(?:\w\s?[-+*/]?=\s?[\w\[({$-]|\w\s?\([^\n]*\)\s*[;{]|\w\[))[^\n]*[;{][ \t]*$")
+STATEMENT = re.compile(r"(?=\s*(?:trả về|trả lại|trở lại)\b|[^\n]*(?:\w\s?[-+*/]?=\s?[\w\[({$-]|\w\s?\([^\n]*\)\s*[;{]|\w\[))[^\n]*[;{][ \t]*$")
 
 
 def translated_code(text: str) -> str:
