@@ -22,21 +22,42 @@ UNABLE = re.compile(
     r"|(?:tôi|mình|em) không|can(?:no|')t|unable|do(?:n't| not))(?!\w)",
     re.IGNORECASE,
 )
+# what a model begins with that won't: sorry, or that it can't
+SORRY = re.compile(
+    r"^(?:(?:tôi|mình|em) )?(?:rất |thành thật )?(?:xin lỗi|rất tiếc|tiếc là)\b|^(?:tôi|mình|em) không (?:thể|có)\b"
+    r"|^không thể (?:thực hiện|hoàn thành|tạo)\b",
+    re.IGNORECASE,
+)
+# and why: what only a model says of itself
+EXCUSE = re.compile(
+    r"\b(?:nhiệm vụ(?: này)? (?:yêu cầu|liên quan)|thực hiện nhiệm vụ này|(?:bởi|của) mô hình|(?:các )?mô hình (?:gpt|ai|ngôn ngữ)"
+    r"|được lập trình để|với tư cách là (?:một )?(?:trợ lý|mô hình|chatbot|ai)|tôi không có (?:quyền )?truy cập"
+    r"|thông tin (?:theo )?thời gian thực)(?!\w)",
+    re.IGNORECASE,
+)
+VAGUE = re.compile(
+    r"^(?:hướng dẫn|yêu cầu|câu hỏi|đầu vào)(?: này| của bạn)? (?:mơ hồ|không rõ ràng|chưa rõ|không đầy đủ|không hợp lệ)\b",
+    re.IGNORECASE,
+)
 ENDED = re.compile(r"[.!?…:;)\]}>\"'”’»*`|/=%°]\s*$|[^\w\s,]\s*$|\d\s*$")
 HANGING = re.compile(
     r"(?<!\w)(?:(?:và|của|những|các|với|để|trong|cho|bởi|mà|thì|như|nhưng|hoặc|bằng|vì|nếu|một|rằng))\s*$"
 )
-# a last line that has no need of a full stop: an item, a heading, tags, a link, a name after a quotation
-OPEN_END = re.compile(
-    r"^\s*(?:[-*•+#>]|\w{1,4}[.)])\s|#\w|https?://|www\."
-    r"|[\"”'’]\s*[-–—]|[-–—]\s*[^\W\d_][\w. ]{2,40}$|(?:^|\s)[A-ZĐ]\w*\s+[A-ZĐ]\w*\s*$"
+# a last line that has no need of a full stop: a link, tags, a name after a quotation, an item, a heading
+NAMED_END = re.compile(
+    r"#\s?\w|https?://|www\.|[\"”'’]\s*[-–—]|[-–—]\s*[^\W\d_][\w. ]{2,40}$|(?:^|\s)[A-ZĐ]\w*\.?\s+[A-ZĐ]\w*\s*$"
 )
+ITEM = re.compile(r"\s*(?:[-*•+]|\w{1,4}[.)])\s")
+OPEN_END = re.compile(rf"^{ITEM.pattern}|^\s*[#>]\s|{NAMED_END.pattern}")
+INNER_END = re.compile(r"[^\W\d]{2}[.!?]\s+\w+\s+\w")  # a sentence that ends within the line, and another
 SENTENCE = re.compile(r"[^.!?\n]+")
-FENCE = re.compile(r"^\s*```", re.MULTILINE)
 
 
 def refusal(answer: str) -> str:
-    """Words in which a model speaks of itself instead of answering: what it is, and in that sentence what it can't."""
+    """Words in which a model speaks of itself instead of answering: what it is and can't, or that it is sorry and why."""
+    start = " ".join(SENTENCE.findall(answer[:600])[:2]).strip()
+    if (SORRY.search(start) and EXCUSE.search(start) and UNABLE.search(start)) or VAGUE.search(start):
+        return start[:80]
     plain = answer.lower()
     if "là một" not in plain and "language model" not in plain:
         return ""
@@ -50,24 +71,28 @@ def refusal(answer: str) -> str:
 def truncated(answer: str, prose: int) -> str:
     """The end of an answer that was cut off, or an empty string.
 
-    It shows in a fence left open, a last word that can end nothing, or, where the last line is prose of at least
-    ``prose`` syllables, no sign that ends a sentence.
+    It shows in a fence left open, a last word that can end nothing, or no sign that ends a sentence: where the last
+    line is prose of at least ``prose`` syllables, or an item that holds a sentence before, or the one item left open.
     """
-    if "```" in answer and len(FENCE.findall(answer)) % 2:
+    if answer.count("```") % 2:
         return "```"
-    last = answer.rstrip().rpartition("\n")[2]
+    *before, last = [line for line in answer.split("\n") if line.strip()] or [""]
     if ENDED.search(last[-3:]):
         return ""
     count = len(syllables(last))
     sentences = len(re.findall(r"[.!?](?:\s|$)", answer))
     if (sentences or count >= prose) and count >= prose / 2 and HANGING.search(last):
         return last[-80:]
+    if item := ITEM.match(last):
+        all_ended = len(before) > 3 and all(ENDED.search(line[-3:]) for line in before)
+        if (all_ended or INNER_END.search(last[item.end() :])) and count >= 3 and not NAMED_END.search(last):
+            return last[-80:]
     open_end = OPEN_END.search(last) or "|" in last or "->" in last
     return last[-80:] if count >= prose and sentences > 1 and not open_end else ""
 
 
 def repetition(text: str, size: int = 4) -> float:
     """The share of a text's runs of ``size`` syllables that came before in it, 0 to 1."""
-    words = [word.lower() for word in syllables(text)]
+    words = [word.lower() for word in syllables(text) if len(word) > 1 or word.isdigit()]  # notes of a tune are no words
     runs = Counter(zip(*(words[start:] for start in range(size)), strict=False))
     return 1 - len(runs) / runs.total() if runs else 0.0

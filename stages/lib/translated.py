@@ -80,7 +80,9 @@ SPOKEN = re.compile(
     re.DOTALL,
 )
 # a statement: it ends as one, and assigns, calls or opens a block
-STATEMENT = re.compile(r"(?=\s*(?:trả về|trả lại|trở lại)\b|[^\n]*(?:\w\s?[-+*/]?=\s?[\w\[({$-]|\w\s?\([^\n]*\)\s*[;{]|\w\[))[^\n]*[;{][ \t]*$")
+STATEMENT = re.compile(
+    r"(?=\s*(?:trả về|trả lại|trở lại)\b|[^\n]*(?:\w\s?[-+*/]?=\s?[\w\[({$-]|\w\s?\([^\n]*\)\s*[;{]|\w\[))[^\n]*[;{][ \t]*$"
+)
 
 
 def translated_code(text: str) -> str:
