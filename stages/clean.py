@@ -9,9 +9,8 @@ questions about an answer are put to the last one. Not covered: whether an answe
 import re
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
-from stages.lib import answers, contract, language, normal, pii, records, vietnamese
+from stages.lib import answers, contract, language, normal, pii, records, toxicity, vietnamese
 from stages.lib.contract import Dep, Out
 from stages.lib.lexicon import Lexicon, phrases
 from stages.lib.params import Clean
@@ -42,7 +41,6 @@ TRANSLATOR = re.compile(r"đây là bản dịch (?:từ )?tiếng \w+ sang ti�
 # abuse is quoted by one who asks to find it or to take it out
 ASKS_ABUSE = re.compile(r"\b(?:kiểm duyệt|thô tục|tục tĩu|xúc phạm|chửi|độc hại|thù ghét|lăng mạ)\b", re.IGNORECASE)
 MOST = 0.6  # of an answer's words
-ITEM = re.compile(r"\s*(?:[-*•+]|\w{1,4}[.)])\s")  # of a list, such as a form's answers, which are the same again
 ASKS_SKETCH = re.compile(r"\b(?:mã giả|giả mã|pseudo ?code)\b", re.IGNORECASE)  # code in anybody's own words
 
 
@@ -51,6 +49,8 @@ def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, clean: Cl
     filters = build_filters(phrases(toxic), phrases(spam), clean)
     normalised = (normalise(record, clean) for record in records.read(*tables))
     records.sift(normalised, kept, dropped, lambda record: judge(record, filters))
+    if clean.toxicity:
+        toxicity.sift(kept, dropped, clean.toxicity)
 
 
 def normalise(record: Record, clean: Clean) -> Record:
@@ -156,7 +156,10 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
 
     def repeats(record: Record, judged: str, answer: str) -> Verdict | None:
         plain = prose(answer)
-        lines = [line for line in plain.split("\n") if len(line) > 2 and WORDS.search(line) and not ITEM.match(line)]
+        # items may be the same again: a form's answers, what goes into several dishes
+        lines = [
+            line for line in plain.split("\n") if len(line) > 2 and WORDS.search(line) and not answers.ITEM.match(line)
+        ]
         share = 1 - len(set(lines)) / max(1, len(lines))
         if len(lines) >= 4 and share > clean.max_repeats:
             return "repeated lines", f"{share:.2f}"

@@ -30,13 +30,15 @@ SORRY = re.compile(
 )
 # and why: what only a model says of itself
 EXCUSE = re.compile(
-    r"\b(?:nhiệm vụ(?: này)? (?:yêu cầu|liên quan)|thực hiện nhiệm vụ này|(?:bởi|của) mô hình|(?:các )?mô hình (?:gpt|ai|ngôn ngữ)"
+    r"\b(?:nhiệm vụ(?: này)? (?:yêu cầu|liên quan)|thực hiện nhiệm vụ này|(?:bởi|của) mô hình"
+    r"|mô hình (?:gpt|ai|ngôn ngữ)"
     r"|được lập trình để|với tư cách là (?:một )?(?:trợ lý|mô hình|chatbot|ai)|tôi không có (?:quyền )?truy cập"
     r"|thông tin (?:theo )?thời gian thực)(?!\w)",
     re.IGNORECASE,
 )
 VAGUE = re.compile(
-    r"^(?:hướng dẫn|yêu cầu|câu hỏi|đầu vào)(?: này| của bạn)? (?:mơ hồ|không rõ ràng|chưa rõ|không đầy đủ|không hợp lệ)\b",
+    r"^(?:hướng dẫn|yêu cầu|câu hỏi|đầu vào)(?: này| của bạn)?"
+    r" (?:mơ hồ|không rõ ràng|chưa rõ|không đầy đủ|không hợp lệ)\b",
     re.IGNORECASE,
 )
 ENDED = re.compile(r"[.!?…:;)\]}>\"'”’»*`|/=%°]\s*$|[^\w\s,]\s*$|\d\s*$")
@@ -54,7 +56,7 @@ SENTENCE = re.compile(r"[^.!?\n]+")
 
 
 def refusal(answer: str) -> str:
-    """Words in which a model speaks of itself instead of answering: what it is and can't, or that it is sorry and why."""
+    """Words in which a model speaks of itself instead of answering: what it is and can't, or its excuse."""
     start = " ".join(SENTENCE.findall(answer[:600])[:2]).strip()
     if (SORRY.search(start) and EXCUSE.search(start) and UNABLE.search(start)) or VAGUE.search(start):
         return start[:80]
@@ -93,6 +95,8 @@ def truncated(answer: str, prose: int) -> str:
 
 def repetition(text: str, size: int = 4) -> float:
     """The share of a text's runs of ``size`` syllables that came before in it, 0 to 1."""
-    words = [word.lower() for word in syllables(text) if len(word) > 1 or word.isdigit()]  # notes of a tune are no words
+    words = [
+        word.lower() for word in syllables(text) if len(word) > 1 or word.isdigit()
+    ]  # notes of a tune are no words
     runs = Counter(zip(*(words[start:] for start in range(size)), strict=False))
     return 1 - len(runs) / runs.total() if runs else 0.0

@@ -45,7 +45,8 @@ MAYBE = (
     r"^[ \t]*(?:\d+\.\s)?chọn\s+(?:\*|[\w., ]{1,60})\s+từ\s+[^\n]{1,60}?"
     r"(?:\b(?:trong đó|ở đâu|nơi|nhóm theo)\b[^\n]{1,60}[=<>]|;[ \t]*$)",
     # a program: nhập React từ 'react'; trả về x; nếu (x > 0) {; cho i trong phạm vi (5):; in ("a")
-    r"^[ \t]*(?:nhập|từ)\s+[\w.{}, ]+\s+(?:nhập|nhập khẩu|từ)\s+['\"\w.]+(?: \w+){0,2};?[ \t]*$|^[ \t]*nhập\s+\w+(?:\.\w+)+;",
+    r"^[ \t]*(?:nhập|từ)\s+[\w.{}, ]+\s+(?:nhập|nhập khẩu|từ)\s+['\"\w.]+(?: \w+){0,2};?[ \t]*$"
+    r"|^[ \t]*nhập\s+\w+(?:\.\w+)+;",
     r"^[ \t]*nhập khẩu\s+\w+(?:\s+(?:dưới dạng|như)\s+\w+)?[ \t]*$",
     r"(?:^|[{;])[ \t]*(?:trả về|trở lại|trả lại)\s*(?:\([^\n]*\)\s*;|[\w.\[\]()]+(?:\s*[+*/-]\s*[\w.\[\]()]+)*;)",
     r"^[ \t]*\}?\s*(?:nếu|khác nếu|trong khi|cho)\s*\([^\n]*[<>=][^\n]*\)\s*(?:\{|:)?[ \t]*$",
@@ -81,7 +82,8 @@ SPOKEN = re.compile(
 )
 # a statement: it ends as one, and assigns, calls or opens a block
 STATEMENT = re.compile(
-    r"(?=\s*(?:trả về|trả lại|trở lại)\b|[^\n]*(?:\w\s?[-+*/]?=\s?[\w\[({$-]|\w\s?\([^\n]*\)\s*[;{]|\w\[))[^\n]*[;{][ \t]*$"
+    r"(?=\s*(?:trả về|trả lại|trở lại)\b"
+    r"|[^\n]*(?:\w\s?[-+*/]?=\s?[\w\[({$-]|\w\s?\([^\n]*\)\s*[;{]|\w\[))[^\n]*[;{][ \t]*$"
 )
 
 
