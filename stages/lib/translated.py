@@ -67,7 +67,7 @@ CODE_LINE = re.compile(
     r"|</?(?:tr|td|th|div|li|ul|input|h[1-6])\b",
     re.IGNORECASE | re.MULTILINE,
 )
-HINT = re.compile(r"[;{}()=<#*]|</")  # signs without which there is no code
+HINT = re.compile(r"[;{}()=<>#*]")  # signs without which there is no code
 # a line that no prose has
 PROGRAM = re.compile(
     r"\b(?:for|if|while|switch|foreach)\s?\([^\n]*[;<>=]|\w\.\w+ ?\([^\n]*\);|^[ \t]*[{}][ \t;]*$|\+\+|[=!+-]=|=>"
