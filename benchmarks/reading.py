@@ -13,19 +13,20 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stages import clean, parse
 from stages.lib import paramfile, records
 from stages.lib.params import Parse, Source
 
-COLUMNS = {".csv": {"text": "Comment"}}  # of comments; other files are instructions
+FORMATS: dict[str, Literal["alpaca", "text"]] = {".csv": "text"}  # of comments; other files are instructions
+COLUMNS = {".csv": {"text": "Comment"}}
 
 
 def parsed(path: Path, folder: Path) -> Path:
     """A file's records as a table."""
     table = folder / f"{path.stem}.parquet"
-    form = "text" if path.suffix in COLUMNS else "alpaca"
+    form = FORMATS.get(path.suffix, "alpaca")
     source = Source(
         url=f"x{path.suffix}", sha256="0" * 64, format=form, licence="CC0-1.0", lang="vi",
         columns=COLUMNS.get(path.suffix),

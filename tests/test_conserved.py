@@ -1,4 +1,4 @@
-"""Any records at all go through clean, dedup, decontaminate and split: nothing raises, and no row is lost or doubled."""
+"""Any records go through clean, dedup, decontaminate and split: nothing raises, and no row is lost or doubled."""
 
 import tempfile
 from collections import Counter
@@ -16,8 +16,9 @@ LEXICONS = [Path(f"stages/lexicons/{name}.txt") for name in ("toxic", "spam")]
 BENCHMARK = Path("data/sample/benchmark/capitals.jsonl")
 PARTS = [
     "Thủ đô của Lào là gì?", "Viêng Chăn là thủ đô của Lào. ", "tr\xadêng häc ViÖt Nam ", "Tiáº¿ng Viá»‡t ", "đm ",
-    "0912 345 678 ", "lan@mau.vn ", "```", "khác {\n", "Chọn * từ ", "<nút", "&amp;lt;", "hoà ho\u0300a ", "\u200b", "\x00",
-    "1. ", "\n- ", "mưa rơi ", "the sky is blue and ", "漢字 ", "😀", "Là một mô hình ngôn ngữ, tôi không thể ", "$x_1$ ", "\\(a\\)",
+    "0912 345 678 ", "lan@mau.vn ", "```", "khác {\n", "Chọn * từ ", "<nút", "&amp;lt;", "hoà ho\u0300a ", "\u200b",
+    "\x00", "1. ", "\n- ", "mưa rơi ", "the sky is blue and ", "漢字 ", "😀", "Là một mô hình ngôn ngữ, tôi không thể ",
+    "$x_1$ ", "\\(a\\)",
 ]  # fmt: skip
 TEXT = st.lists(st.sampled_from(PARTS), max_size=30).map("".join) | st.text(st.characters(codec="utf-8"), max_size=80)
 KINDS = {
@@ -42,7 +43,7 @@ def ids(*paths: Path) -> Counter[str]:
     return Counter(record["id"] for record in records.read(*paths))
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(rows=st.lists(row(), max_size=8))
 def test_rows_are_conserved_from_clean_to_split(rows: list[Record]) -> None:
     with tempfile.TemporaryDirectory() as name:

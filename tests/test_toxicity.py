@@ -48,7 +48,7 @@ def test_clean_asks_it_of_what_the_lexicon_let_pass(tmp_path: Path, folder: Path
     clean_dials = clean_dials.model_copy(update={"toxicity": dials(folder)})
     kept, lost = tmp_path / "kept", tmp_path / "dropped"
     clean.main(kept, lost, words / "toxic.txt", words / "spam.txt", tmp_path / "in", clean=clean_dials)
-    found = [(row["id"], dict(row)["reason"], dict(row)["detail"]) for row in records.read(lost)]
+    found = [(row["id"], str(dict(row)["reason"]), str(dict(row)["detail"])) for row in records.read(lost)]
     assert [(id, reason) for id, reason, _ in found] == [
         (rows[place]["id"], "toxic") for place in (9, 0, 3, 6)
     ]  # the lexicon's first
