@@ -85,10 +85,10 @@ def truncated(answer: str, prose: int) -> str:
     sentences = len(re.findall(r"[.!?](?:\s|$)", answer))
     if (sentences or count >= prose) and count >= prose / 2 and HANGING.search(last):
         return last[-80:]
-    if item := ITEM.match(last):
-        all_ended = len(before) > 3 and all(ENDED.search(line[-3:]) for line in before)
-        if (all_ended or INNER_END.search(last[item.end() :])) and count >= 3 and not NAMED_END.search(last):
-            return last[-80:]
+    item = ITEM.match(last)
+    inner = item and INNER_END.search(last[item.end() :])
+    if inner or (len(before) > 3 and all(ENDED.search(line[-3:]) for line in before)):
+        return last[-80:] if count >= 2 and not NAMED_END.search(last) else ""
     open_end = OPEN_END.search(last) or "|" in last or "->" in last
     return last[-80:] if count >= prose and sentences > 1 and not open_end else ""
 
