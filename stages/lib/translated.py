@@ -22,7 +22,8 @@ SURE = (
     # a query: Chọn Đếm (*) từ sách; Chọn Top 10 *; Xóa khỏi khách hàng / Trong đó id = 1
     rf"^[ \t]*(?:\d+\.\s)?chọn\b[^.;\n]{{0,80}}\b{SUM}\s?\([^)\n]{{0,40}}\)[^\n]{{0,80}}\btừ\b",
     r"^[ \t]*(?:\d+\.\s)?(?:chọn|lựa chọn)\s+(?:top\s+\d+\s+)?\*\s*(?:$|\btừ\b)",
-    r"^[ \t]*(?:chọn|lựa chọn)\s[^.;\n]*(?:\w\.\w|\w,)[^;\n]*\n[ \t]*từ\s+[^.;\n]{1,40}\n",
+    r"^[ \t]*(?:chọn|lựa chọn)\s[^.;\n]*(?:\w\.[\w*]|\w,)[^;\n]*\n[ \t]*từ\s+[^.;\n]{1,40}\n",
+    r"^[ \t]*(?:chọn|lựa chọn)\s[^.;\n]{1,60}\n[ \t]*từ\s[^.;\n]{1,40}\n[ \t]*(?:nơi|trong đó|where)\s[^\n]*[=<>]",
     r"^[ \t]*chọn\s[^\n]{1,80}\btừ\b[^\n]{1,60}\b(?:(?-i:WHERE|ORDER BY|GROUP BY|JOIN)|tham gia\s[^\n]{1,40}\btrên)\b",
     r"^[ \t]*(?:xóa (?:khỏi|từ)|cập nhật|chèn vào)\s+[\w ]{1,40}\n?[^\n]{0,80}\b(?:trong đó|ở đâu|nơi|đặt|giá trị)\b"
     r"[^\n]{0,60}[=(<>]",
@@ -53,7 +54,7 @@ MAYBE = (
     r"^[ \t]*khác\s*:[ \t]*$",
     r"\bcho\s+\w+\s+trong\s+(?:phạm vi\s*\([^;\n]*\)\s*:|\w+\s*[\]:]\s*$)",
     r"^[ \t]*in\s*\(\s*[\"“'f\w]",
-    r"\b(?:công khai|riêng tư)\s+(?:lớp|tĩnh|vô hiệu|void|int|string|boolean|chuỗi)\b",
+    r"\b(?:công khai|riêng tư|lớp)\s+(?:lớp|công khai|tĩnh|vô hiệu|void|int|string|boolean|chuỗi)\b",
     r"^[ \t]*lớp\s+[^\W\d]\w+\s*(?:\([^)\n]*\))?\s*[{:][ \t]*$",
     r"\bbảng điều khiển\.\s?log",
 )
@@ -83,7 +84,7 @@ SPOKEN = re.compile(
 # a statement: it ends as one, and assigns, calls or opens a block
 STATEMENT = re.compile(
     r"(?=\s*(?:trả về|trả lại|trở lại)\b"
-    r"|[^\n]*(?:\w\s?[-+*/]?=\s?[\w\[({$-]|\w\s?\([^\n]*\)\s*[;{]|\w\[))[^\n]*[;{][ \t]*$"
+    r"|[^\n]*(?:[\w\]]\s?[-+*/]?=\s?[\w\[({$-]|\w\s?\([^\n]*\)\s*[;{]|\w\[))[^\n]*[;{][ \t]*$"
 )
 
 
