@@ -48,7 +48,7 @@ def ours(work: Path, threshold: float, workers: int) -> tuple[Callable[[], Any],
     from stages.lib.params import Dedup
 
     texts = stored(work)
-    dedup = Dedup(shingle=SIZE, permutations=PERMUTATIONS, bands=BANDS, threshold=threshold)
+    dedup = Dedup(shingle=SIZE, permutations=PERMUTATIONS, bands=BANDS, threshold=threshold, semantic=None)
 
     def read(column: Any) -> Iterator[families.Batch]:
         for start in range(0, len(column), 8192):

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from stages.lib import meaning, paramfile
-from stages.lib.lexicon import Lexicons
+from stages.lib.alignment import Lexicons
 from stages.lib.params import Checks
 from stages.lib.stops import Habit
 from stages.lib.validators import verdict

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib import contract, determinism, models, params, pretrain, records, training
+from stages.lib import contract, determinism, hub, models, params, pretrain, records, training
 from stages.lib.contract import Dep, Out, Refusal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt"]
 
 
 def main(
@@ -77,7 +75,7 @@ def from_hub(base: params.Hub, compute: params.Compute) -> tuple["PreTrainedMode
     """A published model that has a chat template, an end of turn and a padding token."""
     from transformers import AutoTokenizer
 
-    folder = Path(base.repo) if Path(base.repo).is_dir() else download(base)
+    folder = Path(base.repo) if Path(base.repo).is_dir() else hub.download(base.repo, base.revision, "base.repo")
     tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     model = models.load(folder, compute)
     if not tokenizer.chat_template:
@@ -102,20 +100,6 @@ def from_hub(base: params.Hub, compute: params.Compute) -> tuple["PreTrainedMode
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     return model, tokenizer
-
-
-def download(base: params.Hub) -> Path:
-    """The snapshot's folder; only what is data is fetched."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(base.repo, revision=base.revision, allow_patterns=FILES))
-    except (RepositoryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise Refusal(
-            f"base.repo: {base.repo} at {base.revision} can't be had: {' '.join(str(error).split())[:200]};"
-            " check the name and the revision, set HF_TOKEN if it is gated, or name a local folder"
-        ) from None
 
 
 if __name__ == "__main__":

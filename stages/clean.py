@@ -9,13 +9,13 @@ questions about an answer are put to the last one. Not covered: whether an answe
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
-from stages.lib import answers, contract, language, normal, pii, records, vietnamese
+from stages.lib import answers, contract, language, normal, pii, records, toxicity, vietnamese
 from stages.lib.contract import Dep, Out
+from stages.lib.lexicon import Lexicon, phrases
 from stages.lib.params import Clean
 from stages.lib.records import Message, Record, Verdict
+from stages.lib.translated import translated_code
 
 LANGUAGES = {  # the reason under which an answer in each is dropped; the others stay
     "en": "not Vietnamese",
@@ -29,13 +29,18 @@ ASKS_SIGN = re.compile(r"(?<!\w)(?:dấu|k[ýí] hiệu|biểu tượng|so sánh
 CODE = re.compile(rf"{language.FENCED.pattern}|`[^`\n]+`", re.DOTALL)  # is not searched for phrases
 # not those that make a table, a list, a set or a formula
 SYMBOL = re.compile(r"[^\w\s.,:;|/()\[\]{}\"'“”‘’+=–—-]")
-# an answer in another language, or code, is right when it was asked for
+# an answer in another language is right when it was asked for
 ASKS_FOREIGN = re.compile(
     r"\btiếng (anh|pháp|trung|nhật|hàn|đức|tây ban nha|nga|ý|bồ đào nha|latinh|nước ngoài)\b"
-    r"|\bdịch (câu|đoạn|từ|sang|văn bản)\b"
-    r"|\b(viết|đoạn) mã\b|\bbản dịch\b|\b(code|python|html|sql|css|java|javascript)\b",
+    r"|\bdịch (câu|đoạn|từ|sang|văn bản)\b|\bbản dịch\b",
     re.IGNORECASE,
 )
+# what a translator was told, or said, instead of the text
+TRANSLATOR = re.compile(r"đây là bản dịch (?:từ )?tiếng \w+ sang tiếng \w+, (?:vui lòng|xin|hãy)\b", re.IGNORECASE)
+# abuse is quoted by one who asks to find it or to take it out
+ASKS_ABUSE = re.compile(r"\b(?:kiểm duyệt|thô tục|tục tĩu|xúc phạm|chửi|độc hại|thù ghét|lăng mạ)\b", re.IGNORECASE)
+MOST = 0.6  # of an answer's words
+ASKS_SKETCH = re.compile(r"\b(?:mã giả|giả mã|pseudo ?code)\b", re.IGNORECASE)  # code in anybody's own words
 
 
 def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, clean: Clean) -> None:
@@ -43,32 +48,8 @@ def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, clean: Cl
     filters = build_filters(phrases(toxic), phrases(spam), clean)
     normalised = (normalise(record, clean) for record in records.read(*tables))
     records.sift(normalised, kept, dropped, lambda record: judge(record, filters))
-
-
-@dataclass(frozen=True)
-class Lexicon:
-    """Phrases to look for as whole words."""
-
-    plain: tuple[str, ...]  # in small letters: a text that holds none of them needs no closer look
-    pattern: re.Pattern[str]
-
-    def find(self, text: str) -> str:
-        """The first phrase in a text, or an empty string."""
-        small = text.lower()
-        match = self.pattern.search(text) if any(phrase in small for phrase in self.plain) else None
-        return match[0] if match else ""
-
-
-def phrases(path: Path) -> Lexicon:
-    """A lexicon's phrases, one a line; ``=`` before one minds its case, ``#`` begins a comment."""
-    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    written = [line for line in lines if line]
-    # what minds its case is short, and a quantity in a formula may be called the same: vl = v * l, U đm
-    found = "|".join(
-        rf"(?-i:(?<!\b[A-Z] ){re.escape(line[1:])}(?!\s*=))" if line[0] == "=" else re.escape(line) for line in written
-    )
-    pattern = re.compile(rf"(?<!\w)(?:{found})(?!\w)", re.IGNORECASE)
-    return Lexicon(tuple(line.removeprefix("=").lower() for line in written), pattern)
+    if clean.toxicity:
+        toxicity.sift(kept, dropped, clean.toxicity)
 
 
 def normalise(record: Record, clean: Clean) -> Record:
@@ -133,7 +114,8 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
         return ("empty", role) if not answer and role != "rejected" else None
 
     def failed_translation(record: Record, judged: str, answer: str) -> Verdict | None:
-        marker = next((marker for marker in answers.FAILURE_MARKERS if marker in judged), None)
+        told = TRANSLATOR.search(judged)
+        marker = told[0] if told else next((marker for marker in answers.FAILURE_MARKERS if marker in judged), None)
         return ("failure marker", marker) if marker else None
 
     def personal(record: Record, judged: str, answer: str) -> Verdict | None:
@@ -145,7 +127,8 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
         return ("spam", found) if found else None
 
     def abuses(record: Record, judged: str, answer: str) -> Verdict | None:
-        found = toxic.find(CODE.sub(" ", judged))
+        searched = answer if ASKS_ABUSE.search(questions(record)) else judged
+        found = toxic.find(CODE.sub(" ", searched))
         return ("toxic", found) if found else None
 
     def loops(record: Record, judged: str, answer: str) -> Verdict | None:
@@ -157,12 +140,12 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
         if len(vietnamese.syllables(answer)) < clean.min_judged_syllables:
             return None  # a name or a number is no language
         found = language.classify(answer, clean.max_english)
-        if found not in LANGUAGES or wants_foreign(record):
+        if found not in LANGUAGES or wants_foreign(record, clean.min_judged_syllables) or copies(record, answer):
             return None
         return LANGUAGES[found], answer[:80]
 
     def translated(record: Record, judged: str, answer: str) -> Verdict | None:
-        found = answers.translated_code(language.FENCED.sub("\n", answer))
+        found = "" if ASKS_SKETCH.search(questions(record)) else translated_code(language.FENCED.sub("\n", answer))
         return ("translated code", found) if found else None
 
     def symbols(record: Record, judged: str, answer: str) -> Verdict | None:
@@ -172,7 +155,10 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
 
     def repeats(record: Record, judged: str, answer: str) -> Verdict | None:
         plain = prose(answer)
-        lines = [line for line in plain.split("\n") if len(line) > 2 and WORDS.search(line)]
+        # items may be the same again: a form's answers, what goes into several dishes
+        lines = [
+            line for line in plain.split("\n") if len(line) > 2 and WORDS.search(line) and not answers.ITEM.match(line)
+        ]
         share = 1 - len(set(lines)) / max(1, len(lines))
         if len(lines) >= 4 and share > clean.max_repeats:
             return "repeated lines", f"{share:.2f}"
@@ -216,14 +202,23 @@ def questions(record: Record) -> str:
     return "\n".join(message["content"] for message in record["messages"] if message["role"] in ("user", "system"))
 
 
-def wants_foreign(record: Record) -> bool:
-    """Whether a record's questions ask for another language or for code, or are in it themselves."""
+def wants_foreign(record: Record, most: int) -> bool:
+    """Whether a record's questions ask for another language, or are in it: in so few syllables that it is an exercise.
+
+    What is foreign on both sides was never translated.
+    """
     asked = questions(record)
-    return bool(ASKS_FOREIGN.search(asked)) or language.classify(asked, 0.0) not in (
-        "vi",
-        "unclear",
-        "vi-no-diacritics",
-    )
+    if ASKS_FOREIGN.search(asked):
+        return True
+    foreign = language.classify(asked, 0.0) not in ("vi", "unclear", "vi-no-diacritics")
+    return foreign and (record["lang"] != "vi" or len(vietnamese.syllables(asked)) < most)
+
+
+def copies(record: Record, answer: str) -> bool:
+    """Whether most words of an answer stand in its question: it was asked to work on them."""
+    given = set(vietnamese.syllables(questions(record).lower()))
+    words = vietnamese.syllables(answer.lower())
+    return sum(word in given for word in words) >= MOST * len(words)
 
 
 if __name__ == "__main__":

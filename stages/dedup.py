@@ -1,11 +1,12 @@
 """Keep one record of each near-duplicate family.
 
-Exact copies first, then near ones: MinHash finds candidates and their exact Jaccard similarity decides. Of a
-family stays the record with the highest quality, where the table has such a column, of equals the one with the
-longest answer in syllables, of equals the smallest id. Each drop names that record and how alike the two are,
-which in a chain of near-duplicates may be less than the threshold. Kinds are compared among themselves, good
-verdicts among good ones, and pairs ranked under one prompt are meant to be alike. Not covered: texts that say
-the same in other words; signs without letters or digits, to which the comparison is blind (2 + 3, 2 - 3).
+Exact copies first, then near ones: MinHash finds candidates and their exact Jaccard similarity decides. With
+``semantic``, families that say the same in other words are joined after that, by an encoder. Of a family stays the
+record with the highest quality, where the table has such a column, of equals the one with the longest answer in
+syllables, of equals the smallest id. Each drop names that record and how alike the two are, which in a chain of
+near-duplicates may be less than the threshold. Kinds are compared among themselves, good verdicts among good ones, and
+pairs ranked under one prompt are meant to be alike. Not covered: signs without letters or digits, to which the
+comparison is blind (2 + 3, 2 - 3).
 """
 
 import functools
@@ -14,11 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import contract, families, minhash, records, shingles
+from stages.lib import contract, families, minhash, records, semantic, shingles
 from stages.lib.contract import Dep, Out
 from stages.lib.families import Batch, Families
 from stages.lib.params import Dedup
 from stages.lib.records import Verdict
+from stages.lib.semantic import Alike
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +45,7 @@ def find(table: Path, dedup: Dedup, workers: int, engine: minhash.Engine | None 
     engine = engine or minhash.engine(records.size(table), dedup)
     with tqdm(total=2 * count, desc="dedup", unit="record", mininterval=1) as bar:
         found = families.find(functools.partial(read, table), count, dedup, engine, workers, bar.update)
-    return verdicts(table, found)
+    return verdicts(table, found, semantic.join(table, found.root, dedup.semantic) if dedup.semantic else None)
 
 
 def read(table: Path) -> Iterator[Batch]:
@@ -81,14 +83,15 @@ def batch(rows: "pa.RecordBatch") -> Batch:
     return Batch(texts, compared, siblings, answers)
 
 
-def verdicts(table: Path, found: Families) -> dict[int, Verdict]:
+def verdicts(table: Path, found: Families, alike: Alike | None = None) -> dict[int, Verdict]:
     """The keeper of each family, and what the others are to it."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    members = np.flatnonzero(np.bincount(found.root, minlength=len(found.root))[found.root] > 1)
+    root = alike.root if alike else found.root
+    members = np.flatnonzero(np.bincount(root, minlength=len(root))[root] > 1)
     names = ["id", "source", "upstream"]
     names += ["quality"] if "quality" in pq.read_schema(table).names else []
     parts, place = [], 0
@@ -100,7 +103,7 @@ def verdicts(table: Path, found: Families) -> dict[int, Verdict]:
     if not len(members):
         return {}
     family = pa.Table.from_batches(parts).append_column("row", pa.array(members))
-    family = family.append_column("family", pa.array(found.root[members]))
+    family = family.append_column("family", pa.array(root[members]))
     family = family.append_column("answer", pa.array(found.answer[members]))
     family = family.append_column("digits", pc.utf8_length(family["upstream"]))
     best = [("quality", "descending")] if "quality" in names else []
@@ -116,6 +119,9 @@ def verdicts(table: Path, found: Families) -> dict[int, Verdict]:
                 keeper = member
                 continue
             one, other = member["row"], keeper["row"]
+            if alike and found.root[one] != found.root[other]:
+                judged[one] = "says the same", f"{keeper['id']} {alike.cosine(one, other):.3f}"
+                continue
             same = found.exact[one] == found.exact[other]
             reason = "exact duplicate" if same else "near duplicate"
             judged[one] = reason, f"{keeper['id']} {found.similarity(one, other):.3f}"

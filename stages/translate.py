@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO
 
 from stages.lib import attempts, contract, meaning, records, translation
+from stages.lib.alignment import Lexicons, Sample
 from stages.lib.attempts import Desk, Job
 from stages.lib.bill import Bill
 from stages.lib.contract import Dep, Out, Refusal, Word
 from stages.lib.journal import Journal, home
-from stages.lib.lexicon import Lexicons, Sample
 from stages.lib.licences import allowed
 from stages.lib.meaning import Meaning
 from stages.lib.params import Licences, Spend, Teacher, Translate

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from stages import clean
 from stages.lib import paramfile, records
+from stages.lib.lexicon import phrases
 from stages.lib.records import Message, Record
 
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0].clean
 FILTERS = clean.build_filters(
-    clean.phrases(Path("stages/lexicons/toxic.txt")), clean.phrases(Path("stages/lexicons/spam.txt")), DIALS
+    phrases(Path("stages/lexicons/toxic.txt")), phrases(Path("stages/lexicons/spam.txt")), DIALS
 )
 
 
@@ -83,12 +84,6 @@ def test_a_single_verdict_is_judged_by_its_question_and_its_good_answer(
     assert (verdict[0] if verdict else "") == expected
 
 
-def test_an_empty_lexicon_finds_nothing(tmp_path: Path) -> None:
-    empty = tmp_path / "none.txt"
-    empty.write_text("# nothing\n", encoding="utf-8")
-    assert clean.phrases(empty).find("Xin chào bạn.") == ""
-
-
 def test_a_preference_may_hold_a_bad_answer_as_the_worse_one() -> None:
     turns: list[Message] = [
         {"role": "user", "content": "Sao thế?"},
@@ -124,6 +119,19 @@ def test_a_preference_may_hold_a_bad_answer_as_the_worse_one() -> None:
         ("Viết lớp.", "lớp Người:\n    tên = 'An'", "translated code"),
         ("Vay gì?", "Bên em hỗ trợ vay tín chấp, inbox ngay nhé!", "spam"),
         ("Sao thế?", "Lũ chó chúng mày!", "toxic"),
+        ("Vẽ một ngôi nhà.", "Xin lỗi, nhiệm vụ này yêu cầu hình ảnh mà mô hình không thể tạo ra.", "refusal"),
+        ("Giá vàng hôm nay?", "Tôi rất tiếc, nhưng tôi không có quyền truy cập vào dữ liệu mới.", "refusal"),
+        ("Trời mưa không?", "Xin lỗi, với tư cách là trợ lý AI, tôi không thể biết điều đó.", "refusal"),
+        ("Chia hai số.", "Câu hỏi không rõ ràng. Vui lòng cho thêm thông tin.", "refusal"),
+        ("Đây là bản dịch từ tiếng Anh sang tiếng Việt, vui lòng dịch đoạn sau: trời mưa", "Trời mưa.",
+         "failure marker"),
+        ("Viết mã Java cộng hai số.", "You can add them with a plus sign, and then you print the sum of both.",
+         "not Vietnamese"),
+        ("Why does the sky look so blue on a clear day?", "Because the air scatters the blue light more than the red.",
+         "not Vietnamese"),
+        ("Làm sao?", "Có hai bước:\n1. Rửa rau thật sạch. Để ráo nước.\n2. Đun nồi nước cho sôi. Thả rau vào rồi đậ",
+         "truncated answer"),
+        ("Làm sao?", "Làm như sau:\n1. Rửa rau.\n2. Thái rau.\n3. Đun nước.\n4. Thả rau và", "truncated answer"),
     ],
 )  # fmt: skip
 def test_each_judge_of_answers_finds_what_it_is_for(question: str, answer: str, expected: str) -> None:
@@ -156,13 +164,6 @@ def test_an_english_question_may_have_an_english_answer() -> None:
     assert reason("What is the weather like today?", "The weather is fine today and we should all go out.") == ""
 
 
-def test_a_phrase_of_a_lexicon_may_mind_its_case(tmp_path: Path) -> None:
-    lexicon = tmp_path / "words.txt"
-    lexicon.write_text("=đm\nđồ ngu # một câu chửi\n", encoding="utf-8")
-    found = clean.phrases(lexicon)
-    assert [bool(found.find(text)) for text in ("đm", "ĐM", "ĐỒ NGU", "đồ nguội")] == [True, False, True, False]
-
-
 @given(st.text(), st.text())
 def test_any_record_is_kept_or_dropped_for_a_reason(question: str, answer: str) -> None:
     record = clean.normalise(instruction(question, answer), DIALS)
@@ -175,7 +176,7 @@ def test_personal_data_is_masked_or_drops_the_record() -> None:
     assert "[số điện thoại]" in clean.normalise(record, DIALS)["messages"][1]["content"]
     dials = DIALS.model_copy(update={"pii": "drop"})
     filters = clean.build_filters(
-        clean.phrases(Path("stages/lexicons/toxic.txt")), clean.phrases(Path("stages/lexicons/spam.txt")), dials
+        phrases(Path("stages/lexicons/toxic.txt")), phrases(Path("stages/lexicons/spam.txt")), dials
     )
     verdict = clean.judge(clean.normalise(record, dials), filters)
     assert verdict == ("personal data", "personal data: số điện thoại×1")
@@ -209,6 +210,17 @@ def test_personal_data_is_masked_or_drops_the_record() -> None:
         ("Chào bạn nhé!", "Chào bạn nhé!"),
         ("Chấm câu: hôm nay trời đẹp lắm", "Chấm câu: hôm nay, trời đẹp lắm!"),
         ("Mã?", "\n".join(["print(0)"] * 20)),
+        ("Trả lời khách.", "Tôi rất tiếc vì bạn không thể đăng nhập. Xin cho tôi biết tên tài khoản."),
+        ("Xin lỗi bạn thế nào?", "Tôi xin lỗi vì đã đến muộn, tôi không thể gọi trước cho bạn."),
+        ("Mô hình ngôn ngữ yếu ở đâu?", "Mô hình ngôn ngữ không thể biết điều gì là thật; nó chỉ đoán từ kế tiếp."),
+        ("Sửa lỗi: the quik brown fox jump over the lazy dog", "The quick brown fox jumps over the lazy dog."),
+        ("Câu này có chửi thề không: đồ ngu!", "Có, đó là một câu chửi."),
+        ("Làm ở đâu?", "Khẩu trang này made in vietnam đó."),
+        ("Món gì?", "Món 1:\n- Muối\n- Cà chua\nMón 2:\n- Muối\n- Cà chua\nMón 3:\n- Muối\n- Cà chua"),
+        ("Viết nhạc.", "Câu một: " + "A a g g a " * 30 + "hết bài."),
+        ("Viết mã giả cho phép so sánh.", "hàm so_sanh(a, b) {\n  nếu (a > b) {\n    trả về a;\n  }\n}"),
+        ("Kể vài món.", "1. Phở 2. Bún chả 3. Bánh cuốn 4. Nem rán 5. Chả cá 6. Xôi gấc"),
+        ("Gõ lệnh nào?", "Gõ ```ls -a\n``` rồi xem kết quả hiện ra trên màn hình."),
     ],
 )
 def test_what_only_looks_like_a_fault_stays(question: str, answer: str) -> None:

@@ -22,7 +22,7 @@ from stages.lib.params import Dedup
 from stages.lib.records import Message, Record
 from stages.lib.shingles import Shingles
 
-DEDUP = Dedup(shingle=3, permutations=128, bands=32, threshold=0.7)
+DEDUP = Dedup(shingle=3, permutations=128, bands=32, threshold=0.7, semantic=None)
 WORDS = "sông núi biển trời mây gió mưa nắng cây lá hoa quả chim cá trâu bò lúa ngô khoai sắn bếp lửa khói tre".split()
 MARKED = "hoà bình thuỷ chung khoẻ mạnh hoè quý giá đường nghiễng ước ỷ lại quà tặng giữ gìn ăn uống Đà Lạt".split()
 VIETNAMESE = st.lists(st.sampled_from(MARKED), min_size=1, max_size=12).map(" ".join)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import lexicon, meaning, paramfile
+from stages.lib import alignment, meaning, paramfile
+from stages.lib.alignment import Lexicon, Lexicons, Sample
 from stages.lib.contract import Refusal
 from stages.lib.encoder import Similarity
 from stages.lib.journal import Entry, Journal
-from stages.lib.lexicon import Lexicon, Lexicons, Sample
 from stages.lib.params import Encoder
 from stages.lib.requests import Failure, Prompt, key
 
@@ -48,12 +48,12 @@ def test_lexicons_find_the_wrong_ones_among_the_pairs_that_taught_them(every: in
 
 
 def test_too_few_pairs_teach_nothing_and_refuse_nothing() -> None:
-    learned = Lexicons([[pair] for pair in PAIRS[: lexicon.FEW - 1]])
+    learned = Lexicons([[pair] for pair in PAIRS[: alignment.FEW - 1]])
     assert meaning.near(learned, learned.lowest)([[("A cat", "Con sông")], []]) == [None, None]
 
 
 def test_a_sample_is_the_same_in_any_order_and_has_no_text_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lexicon, "MOST", 20)
+    monkeypatch.setattr(alignment, "MOST", 20)
     samples = Sample(), Sample()
     for sample, pairs in zip(samples, (PAIRS, PAIRS[::-1]), strict=True):
         for pair in pairs + pairs:

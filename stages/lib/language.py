@@ -74,7 +74,9 @@ FOREIGN_SCRIPT = re.compile(
 WORD = re.compile(r"\w+(?:['’]\w+)*")  # with its digits, so that a unit or a formula is no word
 QUOTED = re.compile(r"[\"“][^\"”\n]{1,80}[\"”]")
 FENCED = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
-NO_WORDS = re.compile(r"`[^`\n]+`|(?:https?://|www\.)\S+|[\w.+-]*@\S+|\\[a-zA-Z]+")
+NO_WORDS = re.compile(
+    r"</?[a-zA-Z][^<>\n]*>|\b[Mm]ade in \w+|`[^`\n]+`|(?:https?://|www\.)\S+|[\w.+-]*@\S+|\\[a-zA-Z]+"
+)
 CODE_LINE = re.compile(
     r"\s*(?:"
     r"(?:def|class|fn|func|function|import|package|using|namespace|struct|interface|enum|async|await|return|const|let|var"
@@ -157,7 +159,7 @@ def label(text: str, max_english: float, quotes: bool) -> str:
     prose = FENCED.sub(" ", text)
     if is_code(prose) or (prose is not text and len(prose.strip()) < len(text) / 10):
         return "code"
-    if any(sign in prose for sign in ("`", "@", "\\", "://", "www.")):
+    if any(sign in prose for sign in ("`", "@", "\\", "://", "www.", "</", "ade in ")):
         prose = NO_WORDS.sub(" ", prose)
     words, known = WORD.findall(prose), kinds()
     row = "".join([known.get(word.lower()) or unknown(word) for word in words])

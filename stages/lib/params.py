@@ -163,6 +163,23 @@ class Generate(Section):
     evolve: Annotated[float, Field(ge=0)]
 
 
+class Compute(Section):
+    """Where the model stages run. Bits depend on the thread count, so it is a param."""
+
+    device: Literal["cpu", "auto"]
+    threads: PositiveInt
+    precision: Literal["fp32", "bf16", "fp16"]
+
+
+class Toxicity(Section):
+    """A sequence classifier for what the lexicon let pass; ``harmless`` is its label for what is fine."""
+
+    model: str
+    harmless: str
+    threshold: Share
+    compute: Compute
+
+
 class Clean(Section):
     """Thresholds of the filters; a record outside one is dropped under that filter's name."""
 
@@ -176,6 +193,15 @@ class Clean(Section):
     max_english: Share
     min_judged_syllables: PositiveInt
     min_prose_syllables: PositiveInt
+    toxicity: Toxicity | None
+
+
+class Semantic(Section):
+    """A sentence encoder, and the cosine from which two texts say the same."""
+
+    model: str
+    threshold: Annotated[float, Field(gt=0, le=1)]
+    compute: Compute
 
 
 class Dedup(Section):
@@ -185,6 +211,7 @@ class Dedup(Section):
     permutations: PositiveInt
     bands: PositiveInt
     threshold: Annotated[float, Field(gt=0, le=1)]
+    semantic: Semantic | None
 
     @field_validator("bands")
     @classmethod
@@ -229,14 +256,6 @@ class Params(BaseModel):
     dedup: Dedup
     decontaminate: Decontaminate
     split: Split
-
-
-class Compute(Section):
-    """Where the model stages run. Bits depend on the thread count, so it is a param."""
-
-    device: Literal["cpu", "auto"]
-    threads: PositiveInt
-    precision: Literal["fp32", "bf16", "fp16"]
 
 
 class Scratch(Section):

@@ -184,6 +184,7 @@ RULES: list[Rule] = [
 ]  # fmt: skip
 # what may be there without a number of four digits or more
 LONG = re.compile(r"\d(?:[ .-]?\(?\d){3}")
+ROUNDS = 4  # a bound, so that no text can take long
 FEW_DIGITS = [rule for rule in RULES if rule[0] in ("email", "địa chỉ")]
 
 
@@ -200,16 +201,31 @@ def mask(text: str) -> tuple[str, Counter[str]]:
 
 
 def mask_prose(text: str, found: Counter[str]) -> str:
-    """A text outside code and web addresses, masked; what was found is counted."""
+    """A text outside code and web addresses, masked; what was found is counted.
 
-    def replace(match: re.Match[str], name: str, holds: Callable[[re.Match[str]], bool]) -> str:
-        if not holds(match):
-            return match[0]
-        found[name] += 1
-        if match.groupdict().get("v") is None:
-            return f"[{name}]"
-        return match[0][: match.start("v") - match.start()] + f"[{name}]"
-
-    for name, pattern, holds in RULES if LONG.search(text) else FEW_DIGITS:
-        text = pattern.sub(lambda match, name=name, holds=holds: replace(match, name, holds), text)  # type: ignore[misc]
+    What is masked may show what stood beside it: the rules are asked until there is nothing more.
+    """
+    rules = RULES if LONG.search(text) else FEW_DIGITS
+    for _ in range(ROUNDS):
+        before = text
+        for name, pattern, holds in rules:
+            text = replaced(text, name, pattern, holds, found)
+        if text == before:
+            break
     return text
+
+
+def replaced(
+    text: str, name: str, pattern: re.Pattern[str], holds: Callable[[re.Match[str]], bool], found: Counter[str]
+) -> str:
+    """A text with the name in brackets for each match of a rule that holds; behind one, the rule sees a new text."""
+    parts, rest, place = [], text, 0
+    while match := pattern.search(rest, place):
+        if not holds(match):
+            place = max(match.end(), match.start() + 1)
+            continue
+        found[name] += 1
+        start, end = match.span("v" if match.groupdict().get("v") is not None else 0)
+        parts += [rest[:start], f"[{name}]"]
+        rest, place = rest[end:], 0
+    return "".join([*parts, rest])
