@@ -9,7 +9,7 @@ how many tokens a model makes of it (``stages/tokens.py``), and whether the data
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from stages.lib.losses import Losses
 from stages.lib.records import Record
 
 BINS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)  # where a bar of the lengths begins, in syllables
+TURN_BINS = (*range(11), 16, 32)  # and in turns
 PARTS = {"user": "prompt", "assistant": "answer", "chosen": "answer", "rejected": "answer", "text": "text"}
 TURNS = ("user", "assistant", "chosen")  # two ranked answers are one turn
 STAGES = ("parse", "generate", "translate", "clean", "dedup", "decontaminate", "split")
@@ -30,7 +31,7 @@ MASKED = "personal data: "  # notes of the clean stage
 ELSE = "khác"
 SHOWN = 200  # characters of a record of each cluster
 
-Lexicon = dict[tuple[str, ...], str]
+Lexicon = dict[str, list[tuple[list[str], str]]]
 
 
 @dataclass
@@ -71,7 +72,9 @@ def main(card: Out, lexicon: Dep, stopwords: Dep, *tables: Dep, sources: dict[st
         "teachers": seen.teachers,
         "changes": seen.changes,
         "masked": seen.masked,
-        "lengths": {part: spread(counts) for part, counts in seen.lengths.items()},
+        "lengths": {
+            part: spread(counts, TURN_BINS if part == "turns" else BINS) for part, counts in seen.lengths.items()
+        },
         "topics": {"broad": seen.broad, "clusters": tell_clusters(seen, found)},
         "flow": flow(seen, lost, set(sources)),
         "dropped": lost.dropped(),
@@ -87,22 +90,25 @@ def listed(path: Path) -> list[str]:
 
 
 def read_lexicon(path: Path) -> Lexicon:
-    """``name: word, phrase, …`` a line, as each phrase's syllables with the name; of equals the first line."""
-    found: Lexicon = {}
+    """``name: word, phrase, …`` a line, as (syllables, name) by the phrase's first syllable."""
+    found: Lexicon = defaultdict(list)
     for line in path.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             name, _, phrases = line.partition(":")
             for phrase in phrases.split(","):
-                found.setdefault(tuple(vietnamese.syllables(phrase.lower())), name)
-    return found
+                if syllables := vietnamese.syllables(phrase.lower()):
+                    found[syllables[0]].append((syllables, name))
+    return dict(found)
 
 
 def broad(syllables: list[str], lexicon: Lexicon) -> str:
     """The topic with the most phrases in a text, of equals the one that comes first in it."""
-    hits: Counter[str] = Counter()
-    for size in {len(phrase) for phrase in lexicon}:
-        runs = zip(*(syllables[start:] for start in range(size)), strict=False)
-        hits.update(lexicon[run] for run in runs if run in lexicon)
+    hits = Counter(
+        name
+        for place in [place for place, syllable in enumerate(syllables) if syllable in lexicon]
+        for phrase, name in lexicon[syllables[place]]
+        if syllables[place : place + len(phrase)] == phrase
+    )
     return max(hits, key=lambda name: hits[name]) if hits else ELSE
 
 
@@ -168,7 +174,7 @@ def add(record: Record, seen: Seen) -> list[str]:
     return whole
 
 
-def spread(lengths: Counter[int]) -> dict[str, Any]:
+def spread(lengths: Counter[int], starts: Sequence[int]) -> dict[str, Any]:
     """Lengths as a median, a 95th percentile, the longest, their sum, and how many are of about which length."""
     ordered, count = sorted(lengths), lengths.total()
 
@@ -181,12 +187,12 @@ def spread(lengths: Counter[int]) -> dict[str, Any]:
                 break
         return length
 
-    bins = Counter({start: 0 for start in BINS})
+    bins = dict.fromkeys(starts, 0)
     for length, times in lengths.items():
-        bins[max(start for start in BINS if start <= length)] += times
+        bins[max(start for start in starts if start <= length)] += times
     return {
         "count": count, "sum": sum(length * times for length, times in lengths.items()), "median": least(0.5),
-        "p95": least(0.95), "longest": ordered[-1], "bins": {str(start): bins[start] for start in BINS},
+        "p95": least(0.95), "longest": ordered[-1], "bins": {str(start): bins[start] for start in starts},
     }  # fmt: skip
 
 

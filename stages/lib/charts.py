@@ -82,7 +82,7 @@ def histogram(bins: Mapping[int, int], unit: str, mark: tuple[str, int] | None =
     last = max(filled[-1], -1 if mark is None else max(p for p, start in enumerate(starts) if start <= mark[1]))
     shown = starts[filled[0] : last + 1]
     ends = [*starts[filled[0] + 1 : last + 2], None][: len(shown)]
-    width, top = (WIDTH - 40) / len(shown), max(bins.values())
+    width, top = min((WIDTH - 40) / len(shown), 90), max(bins.values())
     y_of = scale(0, top, HEIGHT - BOTTOM, TOP)
     parts = [f'<line class="grid" x1="20" x2="{WIDTH - 20}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>']
     for place, (start, end) in enumerate(zip(shown, ends, strict=True)):

@@ -1,8 +1,8 @@
 """A treemap as SVG text: areas are counts, groups hold what belongs together.
 
 Rectangles are laid out to be as square as can be (Bruls, Huizing and van Wijk 2000). A label stands where it fits, and
-everything says its name and count under the pointer. Colours are the page's own (``charts.py``), one a group in turn;
-the group's name stands above it, so no colour has to be told from another. Not covered: more than two levels.
+everything says its name and count under the pointer. Colours are the page's own (``charts.py``), one a group in turn,
+the quiet first one last; the group's name stands above it, so no colour has to be told from another. Not covered: more than two levels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def treemap(groups: Sequence[tuple[str, Sequence[Cell]]], label: str) -> str:
     parts: list[str] = []
     boxes = squarified([total(cells) for _, cells in sized], Box(0, 0, WIDTH, HEIGHT))
     for place, ((name, cells), box) in enumerate(zip(sized, boxes, strict=True)):
-        parts += group(name, cells, box, place % COLOURS + 1)
+        parts += group(name, cells, box, (place + 1) % COLOURS + 1)
     return charts.figure(WIDTH, HEIGHT, parts, label)
 
 
