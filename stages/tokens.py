@@ -6,6 +6,7 @@ Not covered: text, which is packed into blocks and never cut, and the words that
 """
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -35,6 +36,7 @@ def main(
 ) -> None:
     """Count ``<set>.<side>.parquet``: all texts by source, and how long the conversations of sft and reward are."""
     tokenizer = models.load_tokenizer(model)
+    tokenizer.model_max_length = sys.maxsize  # what is longer is counted here, and no reason to warn
     limits = {"sft": context, "preferences": ranked_context}
     by_source: dict[str, Counter[str]] = {}
     lengths: dict[str, Counter[int]] = {}

@@ -1,12 +1,10 @@
 """What may be used is known by licence, and what may not is left out before it is paid for."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from stages import datacard
 from stages.lib import licences, paramfile, params, records
 from stages.lib.contract import Refusal
 from tests.conftest import Run

@@ -28,7 +28,9 @@ def test_ten_of_each_reason_are_drawn_from_all_of_a_table_in_whatever_order(tmp_
     for name, order in (("a", rows), ("b", random.Random(3).sample(rows, len(rows)))):
         (tmp_path / name).mkdir()
         for part, start in enumerate(range(0, len(order), 200)):
-            records.write(tmp_path / name / f"clean.{part}.dropped.parquet", order[start : start + 200], records.DROPPED)
+            records.write(
+                tmp_path / name / f"clean.{part}.dropped.parquet", order[start : start + 200], records.DROPPED
+            )
         found = losses.count(sorted((tmp_path / name).glob("*")))
         assert found.dropped()["clean"]["reasons"] == {"spam": 400, "loops": 200, "rare": 1}
         shown.append(found.examples())
@@ -41,7 +43,7 @@ def test_ten_of_each_reason_are_drawn_from_all_of_a_table_in_whatever_order(tmp_
 
 
 def test_refused_rows_are_counted_with_their_source_and_all_that_were_read(tmp_path: Path) -> None:
-    lines = [{"upstream": "3", "reason": "not JSON", "detail": "at column 9", "raw": '{"a": '}]
+    lines: list[dict[str, Any]] = [{"upstream": "3", "reason": "not JSON", "detail": "at column 9", "raw": '{"a": '}]
     lines += [{"rows": 9, "parsed": 8, "refused": 1}]
     path = tmp_path / "dolly.refused.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -2,7 +2,8 @@
 
 Rectangles are laid out to be as square as can be (Bruls, Huizing and van Wijk 2000). A label stands where it fits, and
 everything says its name and count under the pointer. Colours are the page's own (``charts.py``), one a group in turn,
-the quiet first one last; the group's name stands above it, so no colour has to be told from another. Not covered: more than two levels.
+the quiet first one last; the group's name stands above it, so no colour has to be told from another. Not covered:
+more than two levels.
 """
 
 from collections.abc import Iterator, Sequence
