@@ -218,17 +218,25 @@ def tell_source(name: str, sources: dict[str, params.Source], seen: Seen, lost: 
 
 
 def tell_clusters(seen: Seen, found: topics.Topics) -> list[dict[str, Any]]:
-    """The clusters, the largest first: their words, the broad topic of most of their records, and one of these."""
+    """The clusters, the largest first: their words, their broad topic, and one of their records."""
     told: list[dict[str, Any]] = [
         {
             "words": found.names[place] if place >= 0 else [],
             "records": counts.total(),
-            "broad": min(counts, key=lambda name: (-counts[name], name)),
+            "broad": leading(counts),
             "example": seen.first[place][1],
         }
         for place, counts in seen.clusters.items()
     ]
     return sorted(told, key=lambda cluster: (not cluster["words"], -cluster["records"], cluster["words"]))
+
+
+def leading(counts: Counter[str]) -> str:
+    """The broad topic that most of a cluster's records have, if at least a quarter of them have any."""
+    named = Counter({name: count for name, count in counts.items() if name != ELSE})
+    if 4 * named.total() < counts.total():
+        return ELSE
+    return min(named, key=lambda name: (-named[name], name))
 
 
 def flow(seen: Seen, lost: Losses, upstream: set[str]) -> list[dict[str, Any]]:

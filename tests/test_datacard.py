@@ -139,6 +139,15 @@ def test_the_broad_topic_has_the_most_phrases(tmp_path: Path, text: str, topic: 
     assert datacard.broad(text.lower().split(), lexicon) == topic
 
 
+@pytest.mark.parametrize(
+    ("counts", "topic"),
+    [({"khác": 7, "số": 2, "nhà": 1}, "số"), ({"khác": 9, "số": 1}, "khác"), ({"nhà": 2, "số": 2}, "nhà"),
+     ({"khác": 3}, "khác")],
+)  # fmt: skip
+def test_a_cluster_has_the_broad_topic_of_most_that_have_one(counts: dict[str, int], topic: str) -> None:
+    assert datacard.leading(Counter(counts)) == topic
+
+
 def test_a_cluster_shows_the_same_record_whatever_the_order(tmp_path: Path) -> None:
     rows = [made(n, "text", "a", ("text", f"Dòng sông chảy ra biển {n}.")) for n in range(30)]
     told = []

@@ -83,23 +83,31 @@ def histogram(bins: Mapping[int, int], unit: str, mark: tuple[str, int] | None =
     shown = starts[filled[0] : last + 1]
     ends = [*starts[filled[0] + 1 : last + 2], None][: len(shown)]
     width, top = min((WIDTH - 40) / len(shown), 90), max(bins.values())
-    y_of = scale(0, top, HEIGHT - BOTTOM, TOP)
-    parts = [f'<line class="grid" x1="20" x2="{WIDTH - 20}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>']
+    left, floor = (WIDTH - width * len(shown)) / 2, HEIGHT - BOTTOM
+    single = all(end in (start + 1, None) for start, end in zip(shown, ends, strict=True))
+    y_of = scale(0, top, floor, TOP)
+    parts = [f'<line class="grid" x1="{left:.1f}" x2="{WIDTH - left:.1f}" y1="{floor}" y2="{floor}"/>']
     for place, (start, end) in enumerate(zip(shown, ends, strict=True)):
-        x, y = 20 + place * width, y_of(bins[start])
-        bar = f'<rect class="bar s2" x="{x + 2:.1f}" y="{y:.1f}" width="{width - 4:.1f}"'
-        tip = f"{edge(start, end)} {unit}: {bins[start]:,}"
-        parts.append(f'{bar} height="{HEIGHT - BOTTOM - y:.1f}" rx="2"><title>{escape(tip)}</title></rect>')
-        parts.append(text(x + width / 2, HEIGHT - BOTTOM + 16, edge(start, end), "middle"))
+        x, y = left + place * width, y_of(bins[start])
+        bar = f'<rect class="bar s2" x="{x + 2:.1f}" y="{y:.1f}" width="{width - 4:.1f}" height="{floor - y:.1f}"'
+        parts.append(f'{bar} rx="2"><title>{escape(f"{edge(start, end)} {unit}: {bins[start]:,}")}</title></rect>')
+        # a bar of one size is named below it, one of several by where it begins and ends
+        parts.append(text(x + width / 2, floor + 16, edge(start, end), "middle") if single else tick(x, start))
         if bins[start]:
             parts.append(text(x + width / 2, y - 5, compact(bins[start]), "middle"))
+    if not single and ends[-1] is not None:
+        parts.append(tick(left + width * len(shown), ends[-1]))
     if mark is not None:
-        at = 20 + width * along(mark[1], shown, ends)
-        parts.append(f'<line class="baseline" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 8}" y2="{HEIGHT - BOTTOM}"/>')
-        side = "end" if at > WIDTH / 2 else "start"
-        parts.append(text(at, TOP - 14, f"{mark[0]} {mark[1]:,}", side))
+        at = left + width * along(mark[1], shown, ends)
+        parts.append(f'<line class="baseline" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 8}" y2="{floor}"/>')
+        parts.append(text(at, TOP - 14, f"{mark[0]} {mark[1]:,}", "end" if at > WIDTH / 2 else "start"))
     parts.append(text(WIDTH / 2, HEIGHT - 4, unit, "middle", "label"))
     return figure(WIDTH, HEIGHT, parts, f"number by {unit}")
+
+
+def tick(x: float, value: int) -> str:
+    """A size below the line between two bars."""
+    return text(x, HEIGHT - BOTTOM + 16, f"{value:,}", "middle")
 
 
 def edge(start: int, end: int | None) -> str:

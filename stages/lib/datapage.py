@@ -103,7 +103,7 @@ def histogram(lengths: dict[str, Any], unit: str, mark: tuple[str, int] | None =
 
 
 def topics_chart(clusters: list[dict[str, Any]], kept: int) -> str:
-    """The clusters, each within the broad topic of most of its records."""
+    """The clusters, each within its broad topic."""
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cluster in clusters:
         share = f"{cluster['records']:,} records, {cluster['records'] / kept:.1%}"

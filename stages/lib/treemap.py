@@ -56,7 +56,8 @@ def group(name: str, cells: Sequence[Cell], box: Box, colour: int) -> Iterator[s
     """The name of a group and its cells below, if there is room for a name."""
     head = HEAD if box.height > 2 * HEAD and box.width > 40 else 0
     if head:
-        shown = fitting(f"{name} · {total(cells):,}", box.width - 8) or fitting(name, box.width - 8)
+        told = f"{name} · {total(cells):,}"
+        shown = told if len(told) * LETTER <= box.width - 8 else fitting(name, box.width - 8)
         yield charts.text(box.x + 4, box.y + 14, shown, "start", "head")
     inner = Box(box.x, box.y + head, box.width, box.height - head)
     for cell, place in zip(cells, squarified([cell.value for cell in cells], inner), strict=True):
