@@ -8,7 +8,8 @@ Not covered: text, which is packed into blocks and never cut, and the words that
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,16 @@ BINS = tuple(2**power for power in range(16))  # where a bar of the lengths begi
 BROKEN = "\ufffd"  # what a decoder shows for bytes that are no character
 
 
+@dataclass
+class Seen:
+    """What was counted in the texts of a source."""
+
+    texts: int = 0
+    syllables: int = 0
+    characters: int = 0
+    tokens: Counter[int] = field(default_factory=Counter)  # how often each stands there
+
+
 def main(
     model: Dep,
     counts: Out,
@@ -38,22 +49,28 @@ def main(
     tokenizer = models.load_tokenizer(model)
     tokenizer.model_max_length = sys.maxsize  # what is longer is counted here, and no reason to warn
     limits = {"sft": context, "preferences": ranked_context}
-    by_source: dict[str, Counter[str]] = {}
+    by_source: dict[str, Seen] = {}
     lengths: dict[str, Counter[int]] = {}
-    partial = partials(tokenizer)
-    rows = sum(map(records.count, tables))
-    with tqdm(total=rows, desc="tokens", unit="record", mininterval=1, leave=False) as bar:
+    with tqdm(total=sum(map(records.count, tables)), desc="tokens", unit="record", mininterval=1, leave=False) as bar:
         for path in tables:
             for batch in batches(path):
-                for source, found in measure(tokenizer, batch, partial):
-                    by_source.setdefault(source, Counter()).update(found)
+                measure(tokenizer, batch, by_source)
                 if path.stem.split(".")[0] in limits:
                     lengths.setdefault(path.stem, Counter()).update(rendered(tokenizer, batch))
                 bar.update(len(batch))
+    found = by_source.values()
+    whole = Seen(
+        texts=sum(seen.texts for seen in found),
+        syllables=sum(seen.syllables for seen in found),
+        characters=sum(seen.characters for seen in found),
+        tokens=sum((seen.tokens for seen in found), Counter()),
+    )
+    partial = {token for token in whole.tokens if is_partial(tokenizer, token)}
+    unknown = tokenizer.unk_token_id
     report = {
         "vocabulary": len(tokenizer),
-        "all": told(sum(by_source.values(), Counter())),
-        "sources": {source: told(by_source[source]) for source in sorted(by_source)},
+        "all": told(whole, partial, unknown),
+        "sources": {source: told(by_source[source], partial, unknown) for source in sorted(by_source)},
         "sets": {name: told_lengths(lengths[name], limits[name.split(".")[0]]) for name in sorted(lengths)},
     }
     counts.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -66,31 +83,21 @@ def batches(path: Path) -> Iterator[list[Record]]:
         yield batch
 
 
-def measure(
-    tokenizer: "PreTrainedTokenizerBase", batch: list[Record], partial: Callable[[int], bool]
-) -> Iterator[tuple[str, Counter[str]]]:
-    """(source, what was counted) of each text; ``partial`` and ``unknown`` are tokens too."""
+def measure(tokenizer: "PreTrainedTokenizerBase", batch: list[Record], by_source: dict[str, Seen]) -> None:
+    """Count the texts of some records with those of their source."""
     texts = [(record["source"], message["content"]) for record in batch for message in record["messages"]]
     encoded = tokenizer([text for _, text in texts], add_special_tokens=False)["input_ids"] if texts else []
     for (source, text), ids in zip(texts, encoded, strict=True):
-        yield source, Counter(
-            texts=1, syllables=len(vietnamese.syllables(text)), characters=len(text), tokens=len(ids),
-            partial=sum(map(partial, ids)), unknown=sum(token == tokenizer.unk_token_id for token in ids),
-        )  # fmt: skip
+        seen = by_source.setdefault(source, Seen())
+        seen.texts += 1
+        seen.syllables += len(vietnamese.syllables(text))
+        seen.characters += len(text)
+        seen.tokens.update(ids)
 
 
-def partials(tokenizer: "PreTrainedTokenizerBase") -> Callable[[int], bool]:
-    """Whether a token stands for bytes that are no whole character: each is looked at once."""
-    seen: dict[int, bool] = {}
-
-    def partial(token: int) -> bool:
-        if token not in seen:
-            piece = str(tokenizer.convert_ids_to_tokens(token))
-            # SentencePiece's byte fallback names a byte as <0xNN>
-            seen[token] = piece.startswith("<0x") or BROKEN in tokenizer.decode([token])
-        return seen[token]
-
-    return partial
+def is_partial(tokenizer: "PreTrainedTokenizerBase", token: int) -> bool:
+    """Whether a token stands for bytes that are no whole character; SentencePiece's fallback names one as <0xNN>."""
+    return str(tokenizer.convert_ids_to_tokens(token)).startswith("<0x") or BROKEN in tokenizer.decode([token])
 
 
 def rendered(tokenizer: "PreTrainedTokenizerBase", batch: list[Record]) -> list[int]:
@@ -114,17 +121,18 @@ def conversations(record: Record) -> Iterator[Sequence[Message]]:
         yield turns
 
 
-def told(found: Counter[str]) -> dict[str, float]:
+def told(seen: Seen, partial: set[int], unknown: int | None) -> dict[str, float]:
     """Counts of texts and what they come to."""
-    tokens, syllables = found["tokens"], found["syllables"]
+    tokens = seen.tokens.total()
+    broken = sum(times for token, times in seen.tokens.items() if token in partial)
     return {
-        "texts": found["texts"],
-        "syllables": syllables,
+        "texts": seen.texts,
+        "syllables": seen.syllables,
         "tokens": tokens,
-        "tokens_per_syllable": round(tokens / max(syllables, 1), 4),
-        "characters_per_token": round(found["characters"] / max(tokens, 1), 4),
-        "partial": round(found["partial"] / max(tokens, 1), 6),
-        "unknown": round(found["unknown"] / max(tokens, 1), 6),
+        "tokens_per_syllable": round(tokens / max(seen.syllables, 1), 4),
+        "characters_per_token": round(seen.characters / max(tokens, 1), 4),
+        "partial": round(broken / max(tokens, 1), 6),
+        "unknown": round((0 if unknown is None else seen.tokens[unknown]) / max(tokens, 1), 6),
     }
 
 
