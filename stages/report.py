@@ -1,4 +1,4 @@
-"""Everything that was measured, in one place: metrics in git, and one page that opens offline.
+"""Everything that was measured, in one place: metrics in git, the data card, and one page that opens offline.
 
 It measures nothing itself. The metrics are small JSON files that ``dvc metrics diff`` compares between
 commits; the page holds the same numbers with curves, samples and drops. Not covered: run times, which
@@ -6,11 +6,10 @@ differ from run to run and would make the page differ too.
 """
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from stages.lib import charts, contract, costs, prices
+from stages.lib import charts, contract, costs, datapage, prices
 from stages.lib.contract import Dep, Out
 from stages.lib.params import Lr, Sft, Spend
 
@@ -26,8 +25,13 @@ def main(
     data: Out,
     ledger: Out,
     page: Out,
+    sheet: Out,
+    sheet_vi: Out,
     template: Dep,
+    sheet_template: Dep,
+    sheet_vi_template: Dep,
     card: Dep,
+    tokens: Dep,
     *measured: Dep,
     recipe: str,
     seed: int,
@@ -42,12 +46,16 @@ def main(
     models = {name: to_scores(result) for name, result in results.items()}
     trained = summarise(histories) | {"seed": seed}
     trained["sft"]["lr"] = sft.lr if lr == "auto" else lr
-    counts = to_counts(read(card))
+    counts = datapage.to_counts(read(card), read(tokens))
     spent = costs.gather([path for path in measured if path.name.endswith(costs.SUFFIX)], spend)
     write(scores, {"models": models})
     write(training, trained)
-    write(data, {name: counts[name] for name in ("kept", "dropped", "sources", "reasons")})
     write(ledger, spent)
+    whole = counts["tokens"]["all"]
+    told = {name: counts[name] for name in ("kept", "dropped", "sources", "reasons")}
+    write(data, {**told, "tokens": {name: whole[name] for name in ("tokens", "syllables", "tokens_per_syllable")}})
+    for path, form in ((sheet, sheet_template), (sheet_vi, sheet_vi_template)):
+        path.write_text(datapage.sheet(form, recipe, counts), encoding="utf-8")
     page.write_text(
         render(
             template,
@@ -59,7 +67,11 @@ def main(
             models=models,
             tiles=tiles(models, trained, counts),
             compared=[name for name in COMPARED if name in models],
-            charts={"accuracy": accuracy_chart(models), "training": training_charts(histories)},
+            charts={
+                "accuracy": accuracy_chart(models),
+                "training": training_charts(histories),
+                "data": datapage.draw(counts),
+            },
             answered=[name for name in COMPARED if name in samples],
             answers=side_by_side(samples),
             data=counts,
@@ -116,29 +128,6 @@ def summarise(histories: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             last |= {name: value for name, value in point.items() if name != "step"}
         found[stage] = last
     return found
-
-
-def to_counts(card: dict[str, Any]) -> dict[str, Any]:
-    """The data card's counts as the page and the metrics show them, most first."""
-    reasons = {
-        f"{stage}: {reason}": count
-        for stage, lost in card["dropped"].items()
-        for reason, count in lost["reasons"].items()
-    }
-    return {
-        "kept": sum(source.get("kept", 0) for source in card["sources"].values()),
-        "dropped": sum(reasons.values()),
-        "sources": most_first({name: counts.get("kept", 0) for name, counts in card["sources"].items()}),
-        "reasons": most_first(reasons),
-        "licences": card["licences"],
-        "topics": most_first(card["topics"]),
-        "lengths": {f"from {start}": card["lengths"][start] for start in sorted(card["lengths"], key=int)},
-    }
-
-
-def most_first(counts: dict[str, int]) -> dict[str, int]:
-    """By count, then by name."""
-    return dict(sorted(Counter(counts).items(), key=lambda item: (-item[1], item[0])))
 
 
 def tiles(models: dict[str, Any], trained: dict[str, Any], counts: dict[str, Any]) -> list[dict[str, str]]:
@@ -224,11 +213,10 @@ def render(template: Path, **values: Any) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    drawn = values["charts"]
-    values["charts"] = {
-        "accuracy": Markup(drawn["accuracy"]),
-        "training": {title: Markup(chart) for title, chart in drawn["training"].items()},
-    }
+    def marked(drawn: Any) -> Any:
+        return {name: marked(part) for name, part in drawn.items()} if isinstance(drawn, dict) else Markup(drawn)
+
+    values["charts"] = marked(values["charts"])
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return page.from_string(template.read_text(encoding="utf-8")).render(values)
 

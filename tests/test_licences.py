@@ -1,12 +1,10 @@
 """What may be used is known by licence, and what may not is left out before it is paid for."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from stages import datacard
 from stages.lib import licences, paramfile, params, records
 from stages.lib.contract import Refusal
 from tests.conftest import Run
@@ -74,19 +72,3 @@ def test_a_clean_slice_asks_no_teacher_for_what_it_leaves_out(slice: Path, run: 
     assert records.count(slice / "kept") == 0 and len(dropped) == records.count(slice / "parsed") > 100
     assert {(row["reason"], row["detail"]) for row in map(dict, dropped)} == {("licence", "CC-BY-NC-4.0")}
     assert records.count(slice / "made") == records.count(slice / "not-made") == 0
-
-
-def test_the_data_card_tells_what_each_licence_allows(tmp_path: Path) -> None:
-    rows = [
-        records.make(
-            "text", [{"role": "text", "content": f"Câu {n}."}], source="s", licence=licence, lang="vi", upstream=str(n)
-        )
-        for n, licence in enumerate(["MIT", "MIT", "CC-BY-NC-4.0", "LicenseRef-nhà"])
-    ]
-    records.write(tmp_path / "text.train.parquet", rows)
-    (tmp_path / "topics.txt").write_text("nhà: nhà\n", encoding="utf-8")
-    datacard.main(tmp_path / "card.json", tmp_path / "topics.txt", tmp_path / "text.train.parquet")
-    found = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))["licences"]
-    assert {name: (terms["records"], terms["commercial"]) for name, terms in found.items()} == {
-        "MIT": (2, "yes"), "CC-BY-NC-4.0": (1, "no"), "LicenseRef-nhà": (1, "unclear"),
-    }  # fmt: skip

@@ -72,6 +72,8 @@ def test_a_repro_writes_nothing_into_git_but_the_lock_and_the_metrics(made: Path
     assert {line[3:] for line in status.splitlines()} <= {
         "dvc.lock",
         *(f"metrics/{n}.json" for n in ("scores", "training", "data", "spend")),
+        "DATACARD.md",
+        "DATACARD.vi.md",
     }
 
 
@@ -190,6 +192,7 @@ def test_no_output_names_this_machine(made: Path, tmp_path_factory: pytest.TempP
 
 
 def test_personal_data_reaches_neither_what_is_kept_nor_what_is_shown(made: Path) -> None:
-    shown = [path.read_text(encoding="utf-8") for path in (made / "data/card.json", made / "metrics/report.html")]
+    pages = ("data/card.json", "metrics/report.html", "DATACARD.md", "DATACARD.vi.md")
+    shown = [(made / page).read_text(encoding="utf-8") for page in pages]
     kept = [str(row["messages"]) + str(row["original"]) for name in SETS for row in table(made, name)]
     assert not [text for text in shown + kept if "0912 345 678" in text or "lan.nguyen@" in text]

@@ -70,6 +70,80 @@ def intervals(rows: Mapping[str, Sequence[tuple[str, float, float]]], baseline: 
     return figure(WIDTH + 160, height, parts, f"accuracy with standard errors: {', '.join(names)}")
 
 
+def histogram(bins: Mapping[int, int], unit: str, mark: tuple[str, int] | None = None) -> str:
+    """How many are of about which size; ``bins`` tell where each bar begins, ``mark`` a limit within the sizes.
+
+    Empty bars at both ends are left out; an empty text when there is nothing to draw.
+    """
+    starts = sorted(bins)
+    filled = [place for place, start in enumerate(starts) if bins[start]]
+    if not filled:
+        return ""
+    last = max(filled[-1], -1 if mark is None else max(p for p, start in enumerate(starts) if start <= mark[1]))
+    shown = starts[filled[0] : last + 1]
+    ends = [*starts[filled[0] + 1 : last + 2], None][: len(shown)]
+    width, top = min((WIDTH - 40) / len(shown), 90), max(bins.values())
+    left, floor = (WIDTH - width * len(shown)) / 2, HEIGHT - BOTTOM
+    single = all(end in (start + 1, None) for start, end in zip(shown, ends, strict=True))
+    y_of = scale(0, top, floor, TOP)
+    parts = [f'<line class="grid" x1="{left:.1f}" x2="{WIDTH - left:.1f}" y1="{floor}" y2="{floor}"/>']
+    for place, (start, end) in enumerate(zip(shown, ends, strict=True)):
+        x, y = left + place * width, y_of(bins[start])
+        bar = f'<rect class="bar s2" x="{x + 2:.1f}" y="{y:.1f}" width="{width - 4:.1f}" height="{floor - y:.1f}"'
+        parts.append(f'{bar} rx="2"><title>{escape(f"{edge(start, end)} {unit}: {bins[start]:,}")}</title></rect>')
+        # a bar of one size is named below it, one of several by where it begins and ends
+        parts.append(text(x + width / 2, floor + 16, edge(start, end), "middle") if single else tick(x, start))
+        if bins[start]:
+            parts.append(text(x + width / 2, y - 5, compact(bins[start]), "middle"))
+    if not single and ends[-1] is not None:
+        parts.append(tick(left + width * len(shown), ends[-1]))
+    if mark is not None:
+        at = left + width * along(mark[1], shown, ends)
+        parts.append(f'<line class="baseline" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 8}" y2="{floor}"/>')
+        parts.append(text(at, TOP - 14, f"{mark[0]} {mark[1]:,}", "end" if at > WIDTH / 2 else "start"))
+    parts.append(text(WIDTH / 2, HEIGHT - 4, unit, "middle", "label"))
+    return figure(WIDTH, HEIGHT, parts, f"number by {unit}")
+
+
+def tick(x: float, value: int) -> str:
+    """A size below the line between two bars."""
+    return text(x, HEIGHT - BOTTOM + 16, f"{value:,}", "middle")
+
+
+def edge(start: int, end: int | None) -> str:
+    """The sizes of a bar, as short as they can be read."""
+    return f"{start}+" if end is None else f"{start}" if end == start + 1 else f"{start}–{end - 1}"
+
+
+def along(value: int, starts: Sequence[int], ends: Sequence[int | None]) -> float:
+    """Where a size stands among the bars, in bars."""
+    place = max((place for place, start in enumerate(starts) if start <= value), default=0)
+    end = ends[place] or 2 * starts[place]
+    return place + (value - starts[place]) / max(end - starts[place], 1)
+
+
+def flow(steps: Sequence[tuple[str, int, int, str]]) -> str:
+    """What went into each stage, and how much of it was dropped there: (stage, entered, dropped, unit) a row."""
+    left, width, step = 130, 640, 30
+    most = max((entered for _, entered, _, _ in steps), default=0) or 1
+    parts = []
+    for place, (stage, entered, dropped, unit) in enumerate(steps):
+        y = 4 + place * step
+        passed, lost = (width * part / most for part in (entered - dropped, dropped))
+        lost = max(lost, 3.0) if dropped else 0.0  # one among thousands is to be seen too
+        share = f" ({dropped / entered:.1%})" if entered else ""
+        tip = f"{stage}: {entered:,} {unit}, {dropped:,} left out{share}"
+        parts.append(text(left - 12, y + 15, stage, "end", "name"))
+        parts.append(
+            f"<g><title>{escape(tip)}</title>"
+            f'<rect class="bar s2" x="{left}" y="{y}" width="{max(passed, 1):.1f}" height="20" rx="2"/>'
+            f'<rect class="bar s3" x="{left + passed:.1f}" y="{y}" width="{lost:.1f}" height="20" rx="2"/></g>'
+        )
+        told = f"{entered:,} {unit}" + (f", {dropped:,} left out" if dropped else "")
+        parts.append(text(left + passed + lost + 8, y + 15, told, "start"))
+    return figure(left + width + 240, 4 + step * len(steps), parts, "what went into each stage and what it left out")
+
+
 def figure(width: float, height: float, parts: Sequence[str], label: str) -> str:
     """An SVG picture that says what it shows to whoever can't see it."""
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
@@ -114,3 +188,12 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
 def number(value: float) -> str:
     """A number as short as it can be read."""
     return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+
+
+def compact(value: int) -> str:
+    """A count in at most five signs: 950, 4.4k, 12k, 1.3M."""
+    for size, sign in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
+        if value >= size:
+            scaled = value / size
+            return f"{scaled:.1f}{sign}" if scaled < 9.95 else f"{scaled:.0f}{sign}"
+    return str(value)
