@@ -24,6 +24,7 @@ from stages.lib.contract import Refusal
 from stages.lib.params import Runner
 from stages.lib.records import DROPPED, SCHEMA, Record, Verdict
 
+ROWS = 1024  # of a shard, at most
 POOLED_FROM = 20_000  # rows: what one process does in the time that others take to start
 
 
@@ -42,7 +43,7 @@ def sift(tables: Iterable[Path], kept: Path, dropped: Path, work: Work, runner: 
     """Write what ``work`` keeps of some tables' rows to one table, and the rest to another. Nothing vanishes."""
     paths = list(tables)
     rows = sum(map(records.count, paths))
-    shards = chain.from_iterable(map(records.batches, paths))
+    shards = chain.from_iterable(records.batches(path, most=ROWS) for path in paths)
     write(spread(work, shards, rows, runner), kept, dropped)
 
 
