@@ -11,7 +11,7 @@ here: what a good record is (``stages/clean.py``).
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
@@ -240,3 +240,15 @@ def write(path: Path, rows: Iterable[Any], schema: pa.Schema = SCHEMA) -> int:
         for row in rows:
             table.add(row)
     return table.rows
+
+
+def sift(rows: Iterable[Record], kept: Path, dropped: Path, judge: Callable[[Record], Verdict | None]) -> None:
+    """Write each record to ``kept``, or to ``dropped`` with the reason that ``judge`` gives. Nothing vanishes."""
+    with Table(kept) as keep, Table(dropped, DROPPED) as drop:
+        for record in rows:
+            verdict = judge(record)
+            if verdict is None:
+                keep.add(record)
+            else:
+                reason, detail = verdict
+                drop.add({**record, "reason": reason, "detail": detail})
