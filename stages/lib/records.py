@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypedDict
@@ -107,7 +107,7 @@ def read(*paths: Path) -> Iterator[Record]:
     """The records of some tables, in order."""
     for path in paths:
         for batch in batches(path):
-            yield from rows(batch)
+            yield from batch.to_pylist()
 
 
 def batches(
@@ -118,26 +118,6 @@ def batches(
     fitting = bytes * count(path) // max(1, whole)
     with pq.ParquetFile(path) as table:
         yield from table.iter_batches(min(max(fitting, 1), most), columns=columns)
-
-
-def rows(batch: pa.RecordBatch) -> list[Any]:
-    """A batch as records. Lists are cut from one list of all that they hold: Arrow itself takes twice as long."""
-    columns = [values(column) for column in batch.columns]
-    return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def values(column: pa.Array) -> list[Any]:
-    """A column as Python values."""
-    if not pa.types.is_list(column.type) or column.null_count:
-        return column.to_pylist()
-    inner = column.flatten()
-    bounds = column.offsets.to_numpy() - column.offsets[0].as_py()
-    flat = inner.to_pylist()
-    if pa.types.is_struct(inner.type):
-        names = [field.name for field in inner.type]
-        parts = zip(*(inner.field(name).to_pylist() for name in names), strict=True)
-        flat = [dict(zip(names, part, strict=True)) for part in parts]
-    return [flat[begin:end] for begin, end in pairwise(bounds.tolist())]
 
 
 def count(path: Path) -> int:

@@ -76,7 +76,7 @@ def judged(shard: pa.RecordBatch, judge: Judge) -> Sifted:
     """A shard of records, each judged by itself; an error names the record at which it arose."""
     kept: list[Record] = []
     dropped: list[dict[str, Any]] = []
-    for record in records.rows(shard):
+    for record in shard.to_pylist():
         try:
             new, verdict = judge(record)
         except Exception as error:
