@@ -5,7 +5,6 @@ an answer cut at the end of a sentence.
 """
 
 import re
-from collections import Counter
 
 from stages.lib.vietnamese import VIETNAMESE_LETTER, syllables
 
@@ -114,5 +113,5 @@ def truncated(answer: str, prose: int) -> str:
 def repetition(text: str, size: int = 4) -> float:
     """The share of a text's runs of ``size`` syllables that came before in it, 0 to 1."""
     words = [word.lower() for word in syllables(text)]
-    runs = Counter(zip(*(words[start:] for start in range(size)), strict=False))
-    return 1 - len(runs) / runs.total() if runs else 0.0
+    runs = len(words) - size + 1
+    return 1 - len(set(zip(*(words[start:] for start in range(size)), strict=False))) / runs if runs > 0 else 0.0
