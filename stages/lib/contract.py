@@ -52,8 +52,10 @@ def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
 
 def importable(main: Callable[..., None]) -> Callable[..., None]:
     """The same function under the name of its module: what is sent to other processes is found there by name."""
-    spec = sys.modules["__main__"].__spec__ if main.__module__ == "__main__" else None
-    return getattr(importlib.import_module(spec.name), main.__name__) if spec else main
+    spec = sys.modules["__main__"].__spec__
+    if main.__module__ != "__main__" or spec is None or spec.origin != main.__code__.co_filename:
+        return main
+    return getattr(importlib.import_module(spec.name), main.__name__)
 
 
 def usage(main: Callable[..., None]) -> str:
