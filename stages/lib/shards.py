@@ -36,6 +36,7 @@ class Sifted(NamedTuple):
 
 
 Work = Callable[[pa.RecordBatch], Sifted]  # a pure function that can be pickled
+STARTED: list[Work] = []  # in a worker, what it does: sent once, since a table of phrases may be large
 Judge = Callable[[Record], tuple[Record, Verdict | None]]  # the record as it goes on, and why it does not
 
 
@@ -116,13 +117,13 @@ def pooled(work: Work, shards: Iterator[pa.Buffer], workers: int) -> Iterator[tu
     waiting: deque[pa.Buffer] = deque()
     lost = 0
     while True:  # once, and again with new processes when one was killed
-        with ProcessPoolExecutor(workers, context, initializer=follow) as pool:
+        with ProcessPoolExecutor(workers, context, initializer=begin, initargs=(work,)) as pool:
             try:
-                futures = deque(pool.submit(done, work, shard) for shard in waiting)
+                futures = deque(pool.submit(go_on, shard) for shard in waiting)
                 while True:
                     while len(waiting) < workers + 2 and (shard := next(shards, None)) is not None:
                         waiting.append(shard)
-                        futures.append(pool.submit(done, work, shard))
+                        futures.append(pool.submit(go_on, shard))
                     if not waiting:
                         return
                     made = futures.popleft().result()
@@ -138,8 +139,9 @@ def pooled(work: Work, shards: Iterator[pa.Buffer], workers: int) -> Iterator[tu
                     ) from None
 
 
-def follow() -> None:
-    """Let this process end when the one that started it is gone, however that ended."""
+def begin(work: Work) -> None:
+    """Take up what this process is to do, and end when the one that started it is gone, however that ended."""
+    STARTED.append(work)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -148,3 +150,8 @@ def follow() -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def go_on(shard: pa.Buffer) -> tuple[pa.Buffer, pa.Buffer]:
+    """The work that this process began with, done to one more shard."""
+    return done(STARTED[-1], shard)
