@@ -6,16 +6,21 @@ answer, since the worse one is meant to be bad. A conversation's answers are all
 questions about an answer are put to the last one. Not covered: whether an answer is true.
 """
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from stages.lib import answers, contract, language, normal, pii, records, toxicity, vietnamese
+from stages.lib import answers, contract, language, normal, pii, records, shards, toxicity, vietnamese
 from stages.lib.contract import Dep, Out
 from stages.lib.lexicon import Lexicon, phrases
-from stages.lib.params import Clean
+from stages.lib.params import Clean, Runner
 from stages.lib.records import Message, Record, Verdict
 from stages.lib.translated import translated_code
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LANGUAGES = {  # the reason under which an answer in each is dropped; the others stay
     "en": "not Vietnamese",
@@ -43,13 +48,23 @@ MOST = 0.6  # of an answer's words
 ASKS_SKETCH = re.compile(r"\b(?:mã giả|giả mã|pseudo ?code)\b", re.IGNORECASE)  # code in anybody's own words
 
 
-def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, clean: Clean) -> None:
+def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, engine: Runner, clean: Clean) -> None:
     """Sift every table's records into one."""
-    filters = build_filters(phrases(toxic), phrases(spam), clean)
-    normalised = (normalise(record, clean) for record in records.read(*tables))
-    records.sift(normalised, kept, dropped, lambda record: judge(record, filters))
+    work = functools.partial(sift, toxic=phrases(toxic), spam=phrases(spam), clean=clean)
+    shards.sift(tables, kept, dropped, work, engine)
     if clean.toxicity:
         toxicity.sift(kept, dropped, clean.toxicity)
+
+
+def sift(shard: "pa.RecordBatch", *, toxic: Lexicon, spam: Lexicon, clean: Clean) -> shards.Sifted:
+    """Each record of a shard in normal form, and the first objection to it."""
+    filters = build_filters(toxic, spam, clean)
+
+    def judged(record: Record) -> tuple[Record, Verdict | None]:
+        new = normalise(record, clean)
+        return new, judge(new, filters)
+
+    return shards.judged(shard, judged)
 
 
 def normalise(record: Record, clean: Clean) -> Record:

@@ -17,10 +17,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.lib import contract, licences, losses, params, records, topics, vietnamese
+from stages.lib import contract, licences, losses, params, records, subjects, topics, vietnamese
 from stages.lib.contract import Dep, Out
 from stages.lib.losses import Losses
 from stages.lib.records import Record
+from stages.lib.subjects import Lexicon
 
 BINS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)  # where a bar of the lengths begins, in syllables
 TURN_BINS = (*range(11), 16, 32)  # and in turns
@@ -28,10 +29,7 @@ PARTS = {"user": "prompt", "assistant": "answer", "chosen": "answer", "rejected"
 TURNS = ("user", "assistant", "chosen")  # two ranked answers are one turn
 STAGES = ("parse", "generate", "translate", "clean", "dedup", "decontaminate", "split")
 MASKED = "personal data: "  # notes of the clean stage
-ELSE = "khác"
 SHOWN = 200  # characters of a record of each cluster
-
-Lexicon = dict[str, list[tuple[list[str], str]]]
 
 
 @dataclass
@@ -61,7 +59,7 @@ def main(card: Out, lexicon: Dep, stopwords: Dep, *tables: Dep, sources: dict[st
     # what the prompts ask stands in the answered records too
     kept = [path for path in tables if path.stem in sets and not path.stem.startswith("prompts")]
     found = topics.fit(sample(kept), frozenset(listed(stopwords)))
-    seen = tally(kept, read_lexicon(lexicon), found)
+    seen = tally(kept, subjects.read(lexicon), found)
     report = {
         "records": seen.sources.total(),
         "sets": sets,
@@ -87,29 +85,6 @@ def listed(path: Path) -> list[str]:
     """The words of a list; ``#`` begins a comment."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [word for line in lines for word in line.split("#")[0].split()]
-
-
-def read_lexicon(path: Path) -> Lexicon:
-    """``name: word, phrase, …`` a line, as (syllables, name) by the phrase's first syllable."""
-    found: Lexicon = defaultdict(list)
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            name, _, phrases = line.partition(":")
-            for phrase in phrases.split(","):
-                if syllables := vietnamese.syllables(phrase.lower()):
-                    found[syllables[0]].append((syllables, name))
-    return dict(found)
-
-
-def broad(syllables: list[str], lexicon: Lexicon) -> str:
-    """The topic with the most phrases in a text, of equals the one that comes first in it."""
-    hits = Counter(
-        name
-        for place in [place for place, syllable in enumerate(syllables) if syllable in lexicon]
-        for phrase, name in lexicon[syllables[place]]
-        if syllables[place : place + len(phrase)] == phrase
-    )
-    return max(hits, key=lambda name: hits[name]) if hits else ELSE
 
 
 def sample(paths: list[Path]) -> Iterator[list[str]]:
@@ -140,7 +115,7 @@ def tally(paths: list[Path], lexicon: Lexicon, found: topics.Topics) -> Seen:
         while batch := list(islice(rows, records.BATCH)):
             texts = [add(record, seen) for record in batch]
             for record, text, cluster in zip(batch, texts, topics.assign(found, texts), strict=True):
-                topic = broad(text, lexicon)
+                topic = subjects.broad(text, lexicon)
                 seen.broad[topic] += 1
                 seen.clusters[cluster][topic] += 1
                 mine = record["id"], records.plain(record)[:SHOWN]
@@ -233,9 +208,9 @@ def tell_clusters(seen: Seen, found: topics.Topics) -> list[dict[str, Any]]:
 
 def leading(counts: Counter[str]) -> str:
     """The broad topic that most of a cluster's records have, if at least a quarter of them have any."""
-    named = Counter({name: count for name, count in counts.items() if name != ELSE})
+    named = Counter({name: count for name, count in counts.items() if name != subjects.ELSE})
     if 4 * named.total() < counts.total():
-        return ELSE
+        return subjects.ELSE
     return min(named, key=lambda name: (-named[name], name))
 
 

@@ -6,30 +6,30 @@ of three with the same numbers. A benchmark's file may give each item's English 
 are searched for likewise. Not covered: questions in other words.
 """
 
-import itertools
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib import contamination, contract, datafile, families, minhash, records, rows, shingles
+from stages.lib import contamination, contract, datafile, minhash, records, rows, shards, shingles
 from stages.lib.contamination import Hit, Index
 from stages.lib.contract import Dep, Out, Refusal
-from stages.lib.params import Decontaminate
+from stages.lib.params import Decontaminate, Runner
 from stages.lib.records import Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 4096  # in a batch
 ASKED = ("question", "passage", "original")  # texts of a benchmark item; the first one every item has
 
 
-def main(table: Dep, kept: Out, dropped: Out, *items: Dep, decontaminate: Decontaminate) -> None:
+def main(table: Dep, kept: Out, dropped: Out, *items: Dep, engine: Runner, decontaminate: Decontaminate) -> None:
     """Sift a table's records by the questions of every benchmark."""
-    questions = [question for path in items for question in asked(path)]
-    verdicts = find(table, contamination.index(questions, decontaminate.ngram, decontaminate.near))
-    place = itertools.count()
-    records.sift(records.read(table), kept, dropped, lambda _: verdicts.get(next(place)))
+    index = contamination.index(
+        [question for path in items for question in asked(path)], decontaminate.ngram, decontaminate.near
+    )
+    compiled = records.size(table) >= minhash.COMPILED_FROM
+    shards.sift([table], kept, dropped, functools.partial(sift, index=index, compiled=compiled), engine)
 
 
 def asked(path: Path) -> Iterator[str]:
@@ -45,44 +45,20 @@ def asked(path: Path) -> Iterator[str]:
                 yield text
 
 
-def find(table: Path, index: Index) -> dict[int, Verdict]:
-    """Why a row is not kept, by its position; rows that are kept are absent."""
-    import pyarrow.parquet as pq
-    from tqdm import tqdm
-
-    read = contamination.reader(records.size(table), minhash.COMPILED_FROM)
-
-    def search(start: int, batch: "pa.RecordBatch") -> tuple[int, dict[int, Verdict]]:
-        found: dict[int, Verdict] = {}
-        for name in ("messages", "original"):
-            column = batch[name]
-            texts = shingles.texts(column)
-            hits = contamination.find(index, *read(texts)) if len(texts.messages) > 1 else iter(())
-            for hit in sorted(hits, key=lambda hit: (hit.message, -hit.share, hit.question)):
-                row = int(texts.records.searchsorted(hit.message, side="right")) - 1
-                text = column[row][hit.message - int(texts.records[row])]["content"].as_py()
-                if row not in found and (verdict := judge(hit, index, text)):
-                    found[row] = verdict
-        return len(batch), {start + row: verdict for row, verdict in found.items()}
-
-    verdicts: dict[int, Verdict] = {}
-    with (
-        pq.ParquetFile(table) as file,
-        tqdm(total=records.count(table), desc="decontaminate", unit="record", mininterval=1) as bar,
-    ):
-        batches = placed(file.iter_batches(ROWS, columns=["messages", "original"]))
-        for count, found in families.spread(search, batches, families.threads()):
-            verdicts |= found
-            bar.update(count)
-    return verdicts
-
-
-def placed(batches: "Iterable[pa.RecordBatch]") -> "Iterator[tuple[int, pa.RecordBatch]]":
-    """Each batch and the number of its first row."""
-    place = 0
-    for batch in batches:
-        yield place, batch
-        place += len(batch)
+def sift(shard: "pa.RecordBatch", *, index: Index, compiled: bool) -> shards.Sifted:
+    """Part a shard into the records that no benchmark asks and those that one does."""
+    read = contamination.reader(compiled)
+    found: dict[int, Verdict] = {}
+    for name in ("messages", "original"):
+        column = shard[name]
+        texts = shingles.texts(column)
+        hits = contamination.find(index, *read(texts)) if len(texts.messages) > 1 else iter(())
+        for hit in sorted(hits, key=lambda hit: (hit.message, -hit.share, hit.question)):
+            row = int(texts.records.searchsorted(hit.message, side="right")) - 1
+            text = column[row][hit.message - int(texts.records[row])]["content"].as_py()
+            if row not in found and (verdict := judge(hit, index, text)):
+                found[row] = verdict
+    return shards.parted(shard, found)
 
 
 def judge(hit: Hit, index: Index, text: str) -> Verdict | None:

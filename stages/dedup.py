@@ -10,16 +10,14 @@ comparison is blind (2 + 3, 2 - 3).
 """
 
 import functools
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stages.lib import contract, families, minhash, records, semantic, shingles
+from stages.lib import contract, families, minhash, records, remote, semantic, shards, shingles
 from stages.lib.contract import Dep, Out
 from stages.lib.families import Batch, Families
-from stages.lib.params import Dedup
-from stages.lib.records import Verdict
+from stages.lib.params import Dedup, Runner
 from stages.lib.semantic import Alike
 
 if TYPE_CHECKING:
@@ -30,32 +28,47 @@ BATCH = 1 << 21  # bytes of it, about
 ANSWERS = ("assistant", "chosen", "text")
 
 
-def main(table: Dep, kept: Out, dropped: Out, *, dedup: Dedup) -> None:
+def main(table: Dep, kept: Out, dropped: Out, *, engine: Runner, dedup: Dedup) -> None:
     """Sift a table's records by what else stands in it."""
-    verdicts = find(table, dedup, families.threads())
-    place = itertools.count()
-    records.sift(records.read(table), kept, dropped, lambda _: verdicts.get(next(place)))
+    size = records.size(table)
+    if engine == "local":
+        drops = find(table, dedup, shards.processors(), minhash.engine(size, dedup))
+    else:
+        with remote.sketching(size, dedup) as (sketching, workers):
+            drops = find(table, dedup, workers, sketching)
+    shards.write(divided(table, drops), kept, dropped)
 
 
-def find(table: Path, dedup: Dedup, workers: int, engine: minhash.Engine | None = None) -> dict[int, Verdict]:
-    """Why a row is not kept, by its position; rows that are kept are absent."""
+def find(table: Path, dedup: Dedup, workers: int, engine: minhash.Engine) -> "pa.Table":
+    """The rows that are not kept, by their position, each with its reason and the detail of it."""
     from tqdm import tqdm
 
     count = records.count(table)
-    engine = engine or minhash.engine(records.size(table), dedup)
     with tqdm(total=2 * count, desc="dedup", unit="record", mininterval=1) as bar:
         found = families.find(functools.partial(read, table), count, dedup, engine, workers, bar.update)
     return verdicts(table, found, semantic.join(table, found.root, dedup.semantic) if dedup.semantic else None)
 
 
+def divided(table: Path, drops: "pa.Table") -> Iterator[shards.Sifted]:
+    """A table's rows without and with a drop, shard by shard."""
+    import numpy as np
+    import pyarrow as pa
+
+    gone, place = drops["row"].to_numpy(), 0
+    for rows in records.batches(table):
+        low, high = np.searchsorted(gone, [place, place + len(rows)]).tolist()
+        keeping = np.ones(len(rows), dtype=bool)
+        keeping[gone[low:high] - place] = False
+        dropped = rows.filter(pa.array(~keeping))
+        for name in ("reason", "detail"):
+            dropped = dropped.append_column(name, drops[name].slice(low, high - low).combine_chunks())
+        yield shards.Sifted(rows.filter(pa.array(keeping)), dropped)
+        place += len(rows)
+
+
 def read(table: Path) -> Iterator[Batch]:
     """A table's texts and what they may be compared with."""
-    import pyarrow.parquet as pq
-
-    fitting = BATCH * records.count(table) // max(1, records.size(table))
-    with pq.ParquetFile(table) as file:
-        for rows in file.iter_batches(min(max(fitting, 1), ROWS), columns=["kind", "group", "messages"]):
-            yield batch(rows)
+    return map(batch, records.batches(table, ["kind", "group", "messages"], ROWS, BATCH))
 
 
 def batch(rows: "pa.RecordBatch") -> Batch:
@@ -83,8 +96,8 @@ def batch(rows: "pa.RecordBatch") -> Batch:
     return Batch(texts, compared, siblings, answers)
 
 
-def verdicts(table: Path, found: Families, alike: Alike | None = None) -> dict[int, Verdict]:
-    """The keeper of each family, and what the others are to it."""
+def verdicts(table: Path, found: Families, alike: Alike | None = None) -> "pa.Table":
+    """The rows that give way to the best of their family, and what they are to it."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -94,14 +107,11 @@ def verdicts(table: Path, found: Families, alike: Alike | None = None) -> dict[i
     members = np.flatnonzero(np.bincount(root, minlength=len(root))[root] > 1)
     names = ["id", "source", "upstream"]
     names += ["quality"] if "quality" in pq.read_schema(table).names else []
-    parts, place = [], 0
-    with pq.ParquetFile(table) as file:
-        for rows in file.iter_batches(ROWS, columns=names):
-            low, high = np.searchsorted(members, [place, place + len(rows)])
-            parts.append(rows.take(pa.array(members[low:high] - place)))
-            place += len(rows)
-    if not len(members):
-        return {}
+    parts, place = [pa.RecordBatch.from_pylist([], pq.read_schema(table)).select(names)], 0
+    for rows in records.batches(table, names):
+        low, high = np.searchsorted(members, [place, place + len(rows)])
+        parts.append(rows.take(pa.array(members[low:high] - place)))
+        place += len(rows)
     family = pa.Table.from_batches(parts).append_column("row", pa.array(members))
     family = family.append_column("family", pa.array(root[members]))
     family = family.append_column("answer", pa.array(found.answer[members]))
@@ -110,22 +120,22 @@ def verdicts(table: Path, found: Families, alike: Alike | None = None) -> dict[i
     # equal ids are equal records of several sources, or rows of one: 45 comes before 123
     best += [(name, "descending" if name == "answer" else "ascending") for name in ("answer", "id", "source", "digits")]
     best += [("upstream", "ascending")]
-    family = family.sort_by([("family", "ascending"), *best, ("row", "ascending")])
-    judged: dict[int, Verdict] = {}
-    keeper: dict[str, Any] = {}
-    for row in family.select(["row", "family", "id"]).to_batches():
-        for member in row.to_pylist():
-            if member["family"] != keeper.get("family"):
-                keeper = member
-                continue
-            one, other = member["row"], keeper["row"]
-            if alike and found.root[one] != found.root[other]:
-                judged[one] = "says the same", f"{keeper['id']} {alike.cosine(one, other):.3f}"
-                continue
-            same = found.exact[one] == found.exact[other]
-            reason = "exact duplicate" if same else "near duplicate"
-            judged[one] = reason, f"{keeper['id']} {found.similarity(one, other):.3f}"
-    return judged
+    family = family.sort_by([("family", "ascending"), *best, ("row", "ascending")]).select(["row", "family", "id"])
+    row, root = family["row"].to_numpy(), family["family"].to_numpy()
+    first = np.append(True, root[1:] != root[:-1])[: len(root)]  # of each family stands its keeper
+    keeper, lost = np.flatnonzero(first)[np.cumsum(first) - 1], np.flatnonzero(~first)
+    mine, best_one = row[lost], row[keeper[lost]]
+    same = found.exact[mine] == found.exact[best_one]
+    far = found.root[mine] != found.root[best_one]  # joined by what they mean alone
+    near = [
+        alike.cosine(one, other) if alike and apart else found.similarity(one, other)
+        for one, other, apart in zip(mine.tolist(), best_one.tolist(), far.tolist(), strict=True)
+    ]
+    told = pa.array([f"{value:.3f}" for value in near], pa.string())
+    detail = pc.binary_join_element_wise(family["id"].combine_chunks().take(pa.array(keeper[lost])), told, " ")
+    reason = np.where(far, "says the same", np.where(same, "exact duplicate", "near duplicate"))
+    drops = {"row": pa.array(mine), "reason": pa.array(reason.tolist(), pa.string()), "detail": detail}
+    return pa.table(drops).sort_by("row")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import datacard
-from stages.lib import params, records
+from stages.lib import params, records, subjects
 from stages.lib.records import Message, Record
 
 SOURCES = {
@@ -135,8 +135,8 @@ def test_the_way_from_in_to_out_loses_nobody(tmp_path: Path) -> None:
 )
 def test_the_broad_topic_has_the_most_phrases(tmp_path: Path, text: str, topic: str) -> None:
     (tmp_path / "topics.txt").write_text("số: một, hai,\nnhà: nhà, nhà cửa\n", encoding="utf-8")
-    lexicon = datacard.read_lexicon(tmp_path / "topics.txt")
-    assert datacard.broad(text.lower().split(), lexicon) == topic
+    lexicon = subjects.read(tmp_path / "topics.txt")
+    assert subjects.broad(text.lower().split(), lexicon) == topic
 
 
 @pytest.mark.parametrize(

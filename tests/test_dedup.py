@@ -47,7 +47,7 @@ def sift(tmp_path: Path, rows: list[Record]) -> dict[str, tuple[str, str]]:
     """What is dropped: its reason, and its keeper with the similarity."""
     table, kept, dropped = tmp_path / "t", tmp_path / "k", tmp_path / "d"
     records.write(table, rows)
-    dedup.main(table, kept, dropped, dedup=DEDUP)
+    dedup.main(table, kept, dropped, engine="local", dedup=DEDUP)
     lost = {row["id"]: (row["reason"], row["detail"]) for row in records.read(dropped)}  # type: ignore[typeddict-item]
     assert records.count(kept) + records.count(dropped) == len(rows)
     left = [row["id"] for row in records.read(kept)]
@@ -55,6 +55,11 @@ def sift(tmp_path: Path, rows: list[Record]) -> dict[str, tuple[str, str]]:
     places = iter(row["id"] for row in rows)
     assert all(id in places for id in left)  # in the order that they came in
     return lost
+
+
+def judged(table: Path, workers: int, engine: minhash.Engine) -> dict[int, tuple[str, str]]:
+    drops = dedup.find(table, DEDUP, workers, engine).to_pylist()
+    return {drop["row"]: (drop["reason"], drop["detail"]) for drop in drops}
 
 
 def cut(*texts: str, size: int = 3) -> Shingles:
@@ -243,13 +248,13 @@ def test_both_engines_give_the_same_verdicts_on_records(tmp_path: Path, engines:
     ]
     rng.shuffle(rows)
     records.write(tmp_path / "t", rows)
-    one, other = (
-        dedup.find(tmp_path / "t", DEDUP, workers, engine) for workers, engine in zip((1, 2), engines, strict=True)
-    )
+    one, other = (judged(tmp_path / "t", workers, engine) for workers, engine in zip((1, 2), engines, strict=True))
     assert one == other and len(one) > 20
 
 
-def test_the_order_of_the_rows_changes_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_of_the_rows_changes_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: list[minhash.Engine]
+) -> None:
     rows = [record(text) for text in corpus.make(300, seed=7).to_pylist()]
     rows += [{**row, "source": "again"} for row in rows[::9]]
     found = []
@@ -257,8 +262,8 @@ def test_the_order_of_the_rows_changes_no_verdict(tmp_path: Path, monkeypatch: p
         random.Random(seed).shuffle(rows)
         monkeypatch.setattr(dedup, "ROWS", 10 + 100 * seed)
         records.write(tmp_path / "t", rows)
-        judged = dedup.find(tmp_path / "t", DEDUP, 1 + seed % 2)
-        found.append({(rows[place]["source"], rows[place]["id"], *verdict) for place, verdict in judged.items()})
+        lost = judged(tmp_path / "t", 1 + seed % 2, engines[0])
+        found.append({(rows[place]["source"], rows[place]["id"], *verdict) for place, verdict in lost.items()})
     assert found[0] == found[1] == found[2] and len(found[0]) > 60
 
 
@@ -278,14 +283,16 @@ def test_of_a_family_the_longest_answer_stays_and_each_drop_points_at_it(tmp_pat
     assert sift(tmp_path, asked) == {asked[0]["id"]: ("near duplicate", f"{asked[1]['id']} {similarity:.3f}")}
 
 
-def test_of_equals_the_smallest_id_stays_and_quality_comes_before_length(tmp_path: Path) -> None:
+def test_of_equals_the_smallest_id_stays_and_quality_comes_before_length(
+    tmp_path: Path, engines: list[minhash.Engine]
+) -> None:
     text = " ".join(random.Random(3).choices(WORDS, k=40))
     one, other, long = record(text), record(text + "."), record(text + " và hết")
     low, high = sorted([one, other], key=lambda row: row["id"])
     assert sift(tmp_path, [high, low]) == {high["id"]: ("exact duplicate", f"{low['id']} 1.000")}
-    judged = pa.Table.from_pylist([low, high, long], records.SCHEMA).append_column("quality", pa.array([0.1, 0.9, 0.5]))
-    pq.write_table(judged, tmp_path / "judged")
-    assert dedup.find(tmp_path / "judged", DEDUP, 1) == {
+    rated = pa.Table.from_pylist([low, high, long], records.SCHEMA).append_column("quality", pa.array([0.1, 0.9, 0.5]))
+    pq.write_table(rated, tmp_path / "rated")
+    assert judged(tmp_path / "rated", 1, engines[0]) == {
         0: ("exact duplicate", f"{high['id']} 1.000"),
         2: ("near duplicate", f"{high['id']} 0.950"),
     }

@@ -5,7 +5,6 @@ an answer cut at the end of a sentence.
 """
 
 import re
-from collections import Counter
 
 from stages.lib.vietnamese import syllables
 
@@ -96,8 +95,7 @@ def truncated(answer: str, prose: int) -> str:
 
 def repetition(text: str, size: int = 4) -> float:
     """The share of a text's runs of ``size`` syllables that came before in it, 0 to 1."""
-    words = [
-        word.lower() for word in syllables(text) if len(word) > 1 or word.isdigit()
-    ]  # notes of a tune are no words
-    runs = Counter(zip(*(words[start:] for start in range(size)), strict=False))
-    return 1 - len(runs) / runs.total() if runs else 0.0
+    # notes of a tune are no words
+    words = [word.lower() for word in syllables(text) if len(word) > 1 or word.isdigit()]
+    runs = len(words) - size + 1
+    return 1 - len(set(zip(*(words[start:] for start in range(size)), strict=False))) / runs if runs > 0 else 0.0

@@ -8,6 +8,7 @@ many shingles holds one of the question's rarest (prefix filtering, Chaudhuri et
 that do are compared with it. Not covered: the same question in other words.
 """
 
+import functools
 import itertools
 import math
 import re
@@ -55,14 +56,15 @@ class Hit(NamedTuple):
     share: float  # of the question's shingles; 1 for a run or the whole
 
 
-def reader(size: int, compiled_from: int) -> Reader:
-    """What reads token keys soonest from so many bytes: numpy, or loops that take seconds to compile."""
+@functools.cache
+def reader(compiled: bool) -> Reader:
+    """What reads token keys: numpy, at once, or loops that take seconds to compile and then a tenth of the time."""
 
     def read(texts: Texts) -> tuple[U64, I64]:
         keys, message = shingles.tokens(*shingles.decode(texts))
         return keys, np.bincount(message, minlength=len(texts.messages) - 1)
 
-    if size < compiled_from:
+    if not compiled:
         return read
     from stages.lib import kernels
 
@@ -80,7 +82,7 @@ def reader(size: int, compiled_from: int) -> Reader:
 def index(questions: list[str], ngram: int, share: float) -> Index:
     """The distinct questions that have at least :data:`SHORTEST` tokens."""
     distinct = list(dict.fromkeys(questions))
-    keys, counts = reader(0, 1)(shingles.of_strings(distinct))
+    keys, counts = reader(False)(shingles.of_strings(distinct))
     message = np.repeat(np.arange(len(counts)), counts)
     runs, long = {}, counts >= ngram
     for length, found, of in hashed(keys, message, ngram):

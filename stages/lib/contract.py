@@ -11,6 +11,7 @@ output, so it is no dependency of any stage: a change here reruns nothing.
 """
 
 import difflib
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ class Refusal(Exception):
 
 def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
     """Call a stage with the words of its command line and its params; say plainly what is wrong with either."""
+    main = importable(main)
     words = sys.argv[1:] if argv is None else argv
     if set(words) & {"-h", "--help"}:
         print(usage(main))
@@ -46,6 +48,14 @@ def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
     except Refusal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def importable(main: Callable[..., None]) -> Callable[..., None]:
+    """The same function under the name of its module: what is sent to other processes is found there by name."""
+    spec = sys.modules["__main__"].__spec__
+    if main.__module__ != "__main__" or spec is None or spec.origin != main.__code__.co_filename:
+        return main
+    return getattr(importlib.import_module(spec.name), main.__name__)
 
 
 def usage(main: Callable[..., None]) -> str:

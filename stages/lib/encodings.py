@@ -34,10 +34,10 @@ VIQR_SHAPES = {"": "", "^": "\u0302", "(": "\u0306", "+": "\u031b"}
 VIQR_TONES = {"": "", "'": "\u0301", "`": "\u0300", "?": "\u0309", "~": "\u0303", ".": "\u0323"}
 
 # what a line must show before it is looked at more closely
-FOREIGN = re.compile(
-    "[\x80-\x9f\xa1-\xbf\xc4-\xc7\xcb\xce-\xd1\xd6-\xd8\xdb\xdc\xde\xdf"
-    "\xe4-\xe7\xeb\xee-\xf1\xf6-\xf8\xfb\xfc\xfe\xff]|Ã[ ]"
+BROKEN_LETTERS = (
+    "\x80-\x9f\xa1-\xbf\xc4-\xc7\xcb\xce-\xd1\xd6-\xd8\xdb\xdc\xde\xdf\xe4-\xe7\xeb\xee-\xf1\xf6-\xf8\xfb\xfc\xfe\xff"
 )
+FOREIGN = re.compile(f"[{BROKEN_LETTERS}]|Ã[ ]")
 UNICODE = re.compile("[\u0102-\u01b0\u1ea0-\u1ef9]")
 CONTINUED = (
     "[\x80-\xbf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192"

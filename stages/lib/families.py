@@ -10,7 +10,6 @@ for each shingle of a suspect; 41 bytes throughout; and a few batches. Not cover
 (``stages/dedup.py``).
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,11 +56,6 @@ class Families(NamedTuple):
         )
         shared = len(np.intersect1d(first, second, assume_unique=True))
         return shared / (len(first) + len(second) - shared)
-
-
-def threads() -> int:
-    """How many processors there are to use; no result depends on it."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find(

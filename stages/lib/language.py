@@ -162,7 +162,7 @@ def label(text: str, max_english: float, quotes: bool) -> str:
     if any(sign in prose for sign in ("`", "@", "\\", "://", "www.", "</", "ade in ")):
         prose = NO_WORDS.sub(" ", prose)
     words, known = WORD.findall(prose), kinds()
-    row = "".join([known.get(word.lower()) or unknown(word) for word in words])
+    row = "".join([known.get(word) or known.get(word.lower()) or unknown(word) for word in words])
     count = len(row) - row.count("n")
     strange = sum(map(len, FOREIGN_SCRIPT.findall(prose)))
     if strange and strange > 0.2 * sum(map(len, words)):
@@ -210,7 +210,7 @@ def without_marks(words: list[str], row: str, count: int) -> str:
 
 def small(words: list[str], row: str) -> int:
     """The number of words in small letters that are neither Vietnamese nor English: names have capitals."""
-    return sum(kind in "oXx" and word[0].islower() for word, kind in zip(words, row, strict=True))
+    return sum(words[match.start()][0].islower() for match in re.finditer("[oXx]", row))
 
 
 def lists(text: str, row: str) -> bool:

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections import Counter
 
-from stages.lib.encodings import repair, repair_viqr
+from stages.lib.encodings import BROKEN_LETTERS, repair, repair_viqr
 from stages.lib.language import is_code, kinds
 from stages.lib.vietnamese import count_placed
 
@@ -26,15 +26,17 @@ PROTECTED = re.compile(
 )
 # invisible: C0 and C1, soft hyphen, zero width (a joiner holds emoji together, a non-joiner is spelling in
 # Persian and in India's scripts), directions, byte order mark
-CONTROL = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
-    "\ufeff\ufff9-\ufffb]|(?<![\u0590-\u1cff])\u200c|\u200c(?![\u0590-\u1cff])"
+CONTROL_SIGNS = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
+    "\ufeff\ufff9-\ufffb"
 )
+CONTROL = re.compile(f"[{CONTROL_SIGNS}]|(?<![\u0590-\u1cff])\u200c|\u200c(?![\u0590-\u1cff])")
 BLANK = "[ \t\xa0\u2000-\u200a\u202f\u205f\u3000]"
 AMPERSAND = re.compile("&(?:amp;)+")
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|([a-zA-Z]\w{1,31}));", re.ASCII)
 CODE_SIGN = re.compile(r"[;{}()\[\]=<>$]")  # without which a line such as "tên: An" may be a form
-RARE_BLANK = re.compile("[\t\r\x85\xa0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+RARE_BLANKS = "\t\r\x85\xa0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+RARE_BLANK = re.compile(f"[{RARE_BLANKS}]")
 LINE_END = "\n\r\u2028\u2029\x85"
 LOOSE = re.compile(rf"\r\n?|[\u2028\u2029\x85]|{BLANK}++|\n{{3,}}+")
 CYRILLIC = dict(zip("аеорсухіјѕһԁАВЕКМНОРСТУХІЈЅѴ", "aeopcyxijshdABEKMHOPCTYXIJSV", strict=True))
@@ -44,9 +46,13 @@ ALIKE = str.maketrans(CYRILLIC | GREEK | STROKED)
 # a word with such a letter; letters of the mathematical alphabets or of full width, two or more
 ODD = re.compile(f"[{''.join(map(chr, ALIKE))}]")
 ODD_WORD = re.compile(r"[^\W\d_]+")
-STYLED_LETTER = re.compile("[\U0001d400-\U0001d7ff\uff21-\uff5a]")
+STYLED_LETTERS = "\U0001d400-\U0001d7ff\uff21-\uff5a"
+STYLED_LETTER = re.compile(f"[{STYLED_LETTERS}]")
 STYLED = re.compile("(?:[\U0001d400-\U0001d7ff][\u0300-\u0323]*){2,}|[\uff21-\uff3a\uff41-\uff5a]{2,}")
 FORMULA_SIGN = re.compile("[-=+−×·*/^<>≤≥∑∫√]")
+# what any step but tone placement begins with: most texts have none of it, and one look tells. A zero-width non-joiner
+# is a control character in some places; the letters of the old encodings are told apart there
+SUSPECT = re.compile(f"[{CONTROL_SIGNS}\u200c{BROKEN_LETTERS}Ã{RARE_BLANKS}{''.join(map(chr, ALIKE))}{STYLED_LETTERS}]")
 ROUNDS = 8  # after which nothing has ever been left to change; a bound, so that no text can go round for ever
 
 
@@ -100,18 +106,22 @@ def compose(text: str, changes: Counter[str]) -> str:
 
 def normalise_prose(text: str, tone: str, changes: Counter[str]) -> str:
     """Each step in turn: an encoding first, since its letters may be control characters."""
-    text, found = repair(text)
-    changes.update(found)
-    text = control(text, changes)
+    given, odd = text, SUSPECT.search(text) is not None
+    if odd or "^" in text or "+" in text:
+        text, found = repair(text)
+        changes.update(found)
+    if odd:
+        text = control(text, changes)
     if "&" in text:
         text = unescape(text, changes)
     if not text.isascii():
         text = compose(text, changes)
-        text = look_alikes(text, changes)
+        if odd or text != given:  # what a step has made may be odd
+            text = look_alikes(text, changes)
         text, count = count_placed(text, tone)
         if count:
             changes["tone placement"] += count
-    return squeeze(text, changes)
+    return squeeze(text, changes, odd or text != given)
 
 
 def unescape(text: str, changes: Counter[str]) -> str:
@@ -159,9 +169,9 @@ def is_formula(line: str) -> bool:
     return bool(FORMULA_SIGN.search(line)) and all(len(match[0]) <= 3 for match in STYLED.finditer(line))
 
 
-def squeeze(text: str, changes: Counter[str]) -> str:
+def squeeze(text: str, changes: Counter[str], odd: bool) -> str:
     """One kind of line break, no blanks before it, at most one empty line, one space between words."""
-    if not ("  " in text or " \n" in text or "\n\n\n" in text or RARE_BLANK.search(text)):
+    if not ("  " in text or " \n" in text or "\n\n\n" in text or (odd and RARE_BLANK.search(text))):
         return text
 
     def tidy(match: re.Match[str]) -> str:

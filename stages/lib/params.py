@@ -24,6 +24,7 @@ from stages.lib.licences import LICENCES, OWN
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Lr = Literal["auto"] | PositiveFloat
+Runner = Literal["local", "ray"]
 Variable = Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -245,6 +246,7 @@ class Params(BaseModel):
     recipe: str
     seed: int
     lr: Lr
+    engine: Runner
     licences: Licences
     sources: dict[str, Source]
     parse: Parse

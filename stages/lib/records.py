@@ -11,8 +11,7 @@ here: what a good record is (``stages/clean.py``).
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate, chain
 from pathlib import Path
@@ -23,7 +22,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-BATCH = 4096
+BATCH = 4096  # rows that are read at a time at most, and that a row group of a file holds
+BYTES = 1 << 24  # that are read at a time, about
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMA = pa.schema(
     [
@@ -106,9 +106,18 @@ def plain(record: Record) -> str:
 def read(*paths: Path) -> Iterator[Record]:
     """The records of some tables, in order."""
     for path in paths:
-        with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(BATCH):
-                yield from batch.to_pylist()
+        for batch in batches(path):
+            yield from batch.to_pylist()
+
+
+def batches(
+    path: Path, columns: list[str] | None = None, most: int = BATCH, bytes: int = BYTES
+) -> Iterator[pa.RecordBatch]:
+    """A table in pieces of so many rows and, about, bytes at most: long records make small pieces."""
+    whole = size(path)
+    fitting = bytes * count(path) // max(1, whole)
+    with pq.ParquetFile(path) as table:
+        yield from table.iter_batches(min(max(fitting, 1), most), columns=columns)
 
 
 def count(path: Path) -> int:
@@ -140,6 +149,7 @@ class Table:
         self.schema = schema
         self.rows = 0
         self._buffer: list[Any] = []
+        self._waiting: list[pa.Table] = []
         self._whole = whole(path)
         part = self._whole.__enter__()
         self._writer = pq.ParquetWriter(part, schema, version="2.6", compression="zstd", compression_level=3)
@@ -151,10 +161,25 @@ class Table:
         if len(self._buffer) == BATCH:
             self._flush()
 
+    def append(self, rows: pa.RecordBatch) -> None:
+        """Append rows that are laid out already. How they come in pieces leaves no trace in the file."""
+        self._flush()
+        self.rows += len(rows)
+        self._wait(pa.Table.from_batches([rows.select(self.schema.names)], self.schema))
+
     def _flush(self) -> None:
-        columns = [column([row[field.name] for row in self._buffer], field.type) for field in self.schema]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
-        self._buffer = []
+        rows, self._buffer = self._buffer, []
+        self._wait(pa.Table.from_batches([batch(rows, self.schema)]))
+
+    def _wait(self, rows: pa.Table) -> None:
+        """Write what fills row groups, and keep the rest."""
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= BATCH:
+            rows = pa.concat_tables(self._waiting)
+            full = len(rows) - len(rows) % BATCH
+            for start in range(0, full, BATCH):
+                self._writer.write_table(rows.slice(start, BATCH).combine_chunks())
+            self._waiting = [rows.slice(full)]
 
     def __enter__(self) -> "Table":
         return self
@@ -162,10 +187,19 @@ class Table:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._buffer and kind is None:
+        if kind is None:
             self._flush()
+            if rest := sum(map(len, self._waiting)):
+                self._writer.write_table(pa.concat_tables(self._waiting).combine_chunks(), rest)
         self._writer.close()
         self._whole.__exit__(kind, error, trace)
+
+
+def batch(rows: Iterable[Any], schema: pa.Schema = SCHEMA) -> pa.RecordBatch:
+    """Rows laid out in columns."""
+    kept = list(rows)
+    columns = [column([row[field.name] for row in kept], field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def column(values: list[Any], kind: pa.DataType) -> pa.Array:
@@ -186,18 +220,3 @@ def write(path: Path, rows: Iterable[Any], schema: pa.Schema = SCHEMA) -> int:
         for row in rows:
             table.add(row)
     return table.rows
-
-
-def sift(rows: Iterable[Record], kept: Path, dropped: Path, judge: Callable[[Record], Verdict | None]) -> Counter[str]:
-    """Write each record to ``kept``, or to ``dropped`` with the reason that ``judge`` gives. Nothing vanishes."""
-    reasons: Counter[str] = Counter()
-    with Table(kept) as keep, Table(dropped, DROPPED) as drop:
-        for record in rows:
-            verdict = judge(record)
-            if verdict is None:
-                keep.add(record)
-            else:
-                reason, detail = verdict
-                reasons[reason] += 1
-                drop.add({**record, "reason": reason, "detail": detail})
-    return reasons

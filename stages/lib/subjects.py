@@ -3,31 +3,34 @@
 Not covered: topics that nobody named.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from stages.lib import vietnamese
 
 ELSE = "khác"
 
-Lexicon = dict[tuple[str, ...], str]
+Lexicon = dict[str, list[tuple[list[str], str]]]
 
 
 def read(path: Path) -> Lexicon:
-    """``name: word, phrase, …`` a line, as each phrase's syllables with the name; of equals the first line."""
-    found: Lexicon = {}
+    """``name: word, phrase, …`` a line, as (syllables, name) by the phrase's first syllable."""
+    found: Lexicon = defaultdict(list)
     for line in path.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             name, _, phrases = line.partition(":")
             for phrase in phrases.split(","):
-                found.setdefault(tuple(vietnamese.syllables(phrase.lower())), name)
-    return found
+                if syllables := vietnamese.syllables(phrase.lower()):
+                    found[syllables[0]].append((syllables, name))
+    return dict(found)
 
 
 def broad(syllables: list[str], lexicon: Lexicon) -> str:
     """The topic with the most phrases in a text, of equals the one that comes first in it."""
-    hits: Counter[str] = Counter()
-    for size in {len(phrase) for phrase in lexicon}:
-        runs = zip(*(syllables[start:] for start in range(size)), strict=False)
-        hits.update(lexicon[run] for run in runs if run in lexicon)
+    hits = Counter(
+        name
+        for place in [place for place, syllable in enumerate(syllables) if syllable in lexicon]
+        for phrase, name in lexicon[syllables[place]]
+        if syllables[place : place + len(phrase)] == phrase
+    )
     return max(hits, key=lambda name: hits[name]) if hits else ELSE

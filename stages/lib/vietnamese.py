@@ -91,8 +91,13 @@ def loops(text: str) -> bool:
 
     A row of digits may repeat itself: 1/3 is 0,3 3 3 3.
     """
-    words = [word.lower() for word in syllables(text)]
-    for size in range(1, 9):
+    words = syllables(text)
+    last = [word.lower() for word in words[-32:]]
+    sizes = [
+        size for size in range(1, 9) if last[-size:] * 3 == last[-4 * size : -size]
+    ]  # four times, as is asked below
+    words = [word.lower() for word in words] if sizes else []
+    for size in sizes:
         unit, count = words[-size:], 0
         while words[len(words) - size * (count + 1) : len(words) - size * count] == unit and count * size < len(words):
             count += 1
