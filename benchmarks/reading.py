@@ -60,7 +60,7 @@ def main() -> None:
         folder = Path(name)
         tables = [parsed(path, folder) for path in sorted(chosen.files)]
         kept, dropped = folder / "kept", folder / "dropped"
-        clean.main(kept, dropped, lexicons / "toxic.txt", lexicons / "spam.txt", *tables, clean=dials)
+        clean.main(kept, dropped, lexicons / "toxic.txt", lexicons / "spam.txt", *tables, engine="local", clean=dials)
         lost: dict[str, list[Any]] = defaultdict(list)
         for row in records.read(dropped):
             lost[str(dict(row)["reason"])].append(row)

@@ -106,7 +106,8 @@ def dropped(rows: list[Row], dials: params.Clean) -> list[bool]:
             ),
         )  # fmt: skip
         words = Path("stages/lexicons")
-        clean.main(folder / "kept", folder / "out", words / "toxic.txt", words / "spam.txt", folder / "in", clean=dials)
+        paths = [folder / "kept", folder / "out", words / "toxic.txt", words / "spam.txt", folder / "in"]
+        clean.main(*paths, engine="local", clean=dials)
         lost = {row["upstream"] for row in records.read(folder / "out") if dict(row)["reason"] == "toxic"}
         return [str(place) in lost for place in range(len(rows))]
 

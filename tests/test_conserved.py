@@ -39,6 +39,9 @@ def row(draw: st.DrawFn) -> Record:
     return {**found, "original": [{"role": "text", "content": draw(TEXT)}]}
 
 
+TOPICS = Path("stages/lexicons/topics.txt")
+
+
 def ids(*paths: Path) -> Counter[str]:
     return Counter(record["id"] for record in records.read(*paths))
 
@@ -51,16 +54,16 @@ def test_rows_are_conserved_from_clean_to_split(rows: list[Record]) -> None:
         lost = [Path(name) / part for part in ("unclean", "copies", "asked")]
         sets = [Path(name) / f"set{number}" for number in range(8)]
         records.write(given, rows)
-        clean.main(cleaned, lost[0], *LEXICONS, given, clean=DIALS.clean)
+        clean.main(cleaned, lost[0], *LEXICONS, given, engine="local", clean=DIALS.clean)
         assert ids(cleaned, lost[0]) == ids(given)
-        dedup.main(cleaned, deduped, lost[1], dedup=DIALS.dedup)
+        dedup.main(cleaned, deduped, lost[1], engine="local", dedup=DIALS.dedup)
         assert ids(deduped, lost[1]) == ids(cleaned)
-        decontaminate.main(deduped, kept, lost[2], BENCHMARK, decontaminate=DIALS.decontaminate)
+        decontaminate.main(deduped, kept, lost[2], BENCHMARK, engine="local", decontaminate=DIALS.decontaminate)
         assert ids(kept, lost[2]) == ids(deduped)
-        split.main(kept, *sets, split=DIALS.split)
+        split.main(kept, TOPICS, *sets, split=DIALS.split)
         assert ids(*sets[:6]) == ids(kept)
         assert all(dict(record)["reason"] for record in records.read(*lost))
         again = Path(name) / "again"
-        clean.main(again, Path(name) / "none", *LEXICONS, cleaned, clean=DIALS.clean)
+        clean.main(again, Path(name) / "none", *LEXICONS, cleaned, engine="local", clean=DIALS.clean)
         first, second = ([row["messages"] for row in records.read(path)] for path in (cleaned, again))
         assert [row for row in second if row not in first] == []  # what was cleaned is as it will be

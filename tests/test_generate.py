@@ -202,7 +202,7 @@ def test_an_answer_that_can_not_be_used_is_counted_and_too_many_stop_the_run(par
 def stage(params: Params, folder: Path, shipped: Path) -> None:
     generate.main(
         rekey.SEEDS, rekey.LISTS, rekey.PROMPTS / "generate.yaml", rekey.PROMPTS / "evolve.yaml", shipped,
-        folder / "kept.parquet", folder / "dropped.parquet",
+        folder / "kept.parquet", folder / "dropped.parquet", folder / "spend.parquet",
         teacher=params.teacher, spend=params.spend, generate=params.generate, licences=params.licences,
     )  # fmt: skip
 

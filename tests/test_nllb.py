@@ -119,9 +119,14 @@ def spend(model: str) -> Spend:
     return DIALS.spend.model_copy(update={"prices": {model: free}})
 
 
+def asked_as(messages: list[Message]) -> str:
+    """A short record as it is asked."""
+    return translation.request(translation.plan(messages, 9999)[0])
+
+
 def asked(who: Teacher, texts: list[str], own: Path) -> list[Entry | Failure]:
     """What the engine answers to requests of one text each."""
-    requests = [translation.request([{"role": "user", "content": text}]) for text in texts]
+    requests = [asked_as([{"role": "user", "content": text}]) for text in texts]
     return ask(who, spend(who.model), Journal(own=own), Prompt.load(PROMPT), requests, "translate@s")
 
 
@@ -215,12 +220,12 @@ def test_records_become_vietnamese_and_nothing_is_translated_twice(
     assert sorted(record["upstream"] for record in [*kept, *dropped]) == ["0", "1", "2"]
     written = {entry["input"]: translation.parse(entry["answer"]) for entry in entries(home())}
     for turns, ours in zip(RECORDS, OURS, strict=True):
-        texts = written[translation.request(turns)]
+        texts = written[asked_as(turns)]
         assert texts and len(texts) == len(turns)
         for mine, text in zip(ours, texts, strict=True):
             assert text == mine or SequenceMatcher(None, mine, text).ratio() > 0.8  # it may have missed a word
             assert [part for part in STAYS if part in mine] == [part for part in STAYS if part in text]
-    data = (written[translation.request(RECORDS[2])] or [])[2]
+    data = (written[asked_as(RECORDS[2])] or [])[2]
     assert json.loads(data)["n"] == 3
 
     def never(*_: object) -> Model:
@@ -297,7 +302,7 @@ def test_a_model_is_converted_once_and_never_half(tiny: str, made: Path, monkeyp
 
 
 def test_what_is_no_translation_fails_by_itself_and_says_so(tiny: str, tmp_path: Path) -> None:
-    good = translation.request([{"role": "user", "content": "the cat"}, {"role": "assistant", "content": ""}])
+    good = asked_as([{"role": "user", "content": "the cat"}, {"role": "assistant", "content": ""}])
     who = teacher(tiny)
     for other in ('{"examples": [], "wanted": 4}', "Hello", "[1]"):
         failure, entry = ask(

@@ -36,7 +36,7 @@ def record(text: str, kind: str = "text", group: str = "", **roles: str) -> Reco
 def sift(tmp_path: Path, rows: list[Record], dials: Dedup) -> dict[str, tuple[str, str]]:
     table, kept, dropped = tmp_path / "t", tmp_path / "k", tmp_path / "d"
     records.write(table, rows)
-    dedup.main(table, kept, dropped, dedup=dials)
+    dedup.main(table, kept, dropped, engine="local", dedup=dials)
     lost = {row["id"]: (str(dict(row)["reason"]), str(dict(row)["detail"])) for row in records.read(dropped)}
     left = {row["id"] for row in records.read(kept)}
     assert len(lost) + len(left) == len(rows)

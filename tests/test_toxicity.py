@@ -47,7 +47,7 @@ def test_clean_asks_it_of_what_the_lexicon_let_pass(tmp_path: Path, folder: Path
     words, clean_dials = Path("stages/lexicons"), paramfile.check(Path("params.yaml"), Path("recipes"))[0].clean
     clean_dials = clean_dials.model_copy(update={"toxicity": dials(folder)})
     kept, lost = tmp_path / "kept", tmp_path / "dropped"
-    clean.main(kept, lost, words / "toxic.txt", words / "spam.txt", tmp_path / "in", clean=clean_dials)
+    clean.main(kept, lost, words / "toxic.txt", words / "spam.txt", tmp_path / "in", engine="local", clean=clean_dials)
     found = [(row["id"], str(dict(row)["reason"]), str(dict(row)["detail"])) for row in records.read(lost)]
     assert [(id, reason) for id, reason, _ in found] == [
         (rows[place]["id"], "toxic") for place in (9, 0, 3, 6)
@@ -57,7 +57,7 @@ def test_clean_asks_it_of_what_the_lexicon_let_pass(tmp_path: Path, folder: Path
     left = [row["id"] for row in records.read(kept)]
     assert left == [row["id"] for place, row in enumerate(rows) if place not in (0, 3, 6, 9)]
     again = {path.name: path.read_bytes() for path in (kept, lost)}
-    clean.main(kept, lost, words / "toxic.txt", words / "spam.txt", tmp_path / "in", clean=clean_dials)
+    clean.main(kept, lost, words / "toxic.txt", words / "spam.txt", tmp_path / "in", engine="local", clean=clean_dials)
     assert {path.name: path.read_bytes() for path in (kept, lost)} == again
 
 

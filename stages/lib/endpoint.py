@@ -144,11 +144,8 @@ async def one(desk: Desk, client: "AsyncOpenAI", key: str, text: str) -> Failure
             used = sum(outcome.usage.values()) or tokens if isinstance(outcome, Answer) else None
             limits.done(tokens, used, headers)
         if isinstance(outcome, Answer):
-            if len(outcome.usage) == 2:
-                purse.pay(hold, outcome.usage)
-            else:
-                purse.lose(hold)  # nobody knows what it cost
-            note(desk, key, text, outcome)
+            note(desk, key, text, outcome)  # the journal first: what a kill leaves between the two counts twice, not never
+            purse.pay(hold, outcome.usage)
             return None
         if outcome is None and not desk.fatal:
             continue  # in the form that was just learned
