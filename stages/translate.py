@@ -106,10 +106,10 @@ def same_meaning(
             raise Refusal("translate.meaning: judge asks the teacher for its opinion, and engine nllb has none")
         return meaning.judge(attempts.first(teacher), spend, journal, prompt, f"{name}, judged", bill)
     if translate.meaning == "embedding":
-        from stages.lib.encoder import Similarity
+        from stages.lib.embedding import Similarity
 
         if translate.encoder is None:
-            raise Refusal("translate.meaning: embedding needs translate.encoder: {repo: …, revision: …, lowest: 0.5}")
+            raise Refusal("translate.meaning: embedding needs translate.encoder: {model: …, lowest: 0.5, compute: …}")
         return meaning.near(Similarity(translate.encoder), translate.encoder.lowest)
     return meaning.anything
 

@@ -9,10 +9,11 @@ import pytest
 from stages.lib import alignment, meaning, paramfile
 from stages.lib.alignment import Lexicon, Lexicons, Sample
 from stages.lib.contract import Refusal
-from stages.lib.encoder import Similarity
+from stages.lib.embedding import Similarity
 from stages.lib.journal import Entry, Journal
 from stages.lib.params import Encoder
 from stages.lib.requests import Failure, Prompt, key
+from tests.toys import COMPUTE
 
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
 THINGS = {"cat": "mèo", "dog": "chó", "house": "nhà", "river": "sông", "book": "sách", "tree": "cây"}
@@ -87,7 +88,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_encoder_tells_likeness_and_padding_changes_nothing(encoder: Path) -> None:
-    cosines = Similarity(Encoder(repo=str(encoder), revision="", lowest=0.5))
+    cosines = Similarity(Encoder(model=str(encoder), lowest=0.5, compute=COMPUTE))
     source, other = PAIRS[0][0], PAIRS[-1][1]
     groups = [[(source, source)], [(source, other)], [], [(source, source), (source, other)]]
     same, different, none, worst = cosines(groups)
@@ -102,7 +103,7 @@ def test_an_encoder_tells_likeness_and_padding_changes_nothing(encoder: Path) ->
 def test_an_encoder_without_safetensors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pytest.bin").write_bytes(b"")
     with pytest.raises(Refusal, match="no safetensors"):
-        Similarity(Encoder(repo=str(tmp_path), revision="", lowest=0.5))([[("a", "b")]])
+        Similarity(Encoder(model=str(tmp_path), lowest=0.5, compute=COMPUTE))([[("a", "b")]])
 
 
 @pytest.mark.parametrize(

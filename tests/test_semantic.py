@@ -46,11 +46,11 @@ def sift(tmp_path: Path, rows: list[Record], dials: Dedup) -> dict[str, tuple[st
 
 def test_vectors_have_length_one_and_texts_of_any_length_count_whole(folder: Path) -> None:
     texts = ["xe nhanh", "oto mau", "sông núi", "xe nhanh " * 100, "sông " * 90 + "núi " * 90, ""]
-    found = embedding.embed(texts, folder, toys.COMPUTE)
+    found = embedding.encoder(folder, toys.COMPUTE)(texts)
     assert found.shape == (6, toys.WIDTH) and np.allclose(np.linalg.norm(found, axis=1), [1, 1, 1, 1, 1, 0])
     assert np.allclose(found[0], found[1], atol=1e-5) and np.allclose(found[0], found[3], atol=1e-5)
     assert np.allclose(found[2], found[4], atol=1e-5) and found[0] @ found[2] < 0.9
-    assert np.allclose(embedding.embed(texts[:1], folder, toys.COMPUTE), found[:1], atol=1e-6)
+    assert np.allclose(embedding.encoder(folder, toys.COMPUTE)(texts[:1]), found[:1], atol=1e-6)
 
 
 def test_what_says_the_same_is_dropped_under_its_name_and_points_at_its_keeper(tmp_path: Path, folder: Path) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.lib import params, windows
+from stages.lib import hub, params, windows
 
 F32 = npt.NDArray[np.float32]
+Embed = Callable[[Sequence[str]], F32]  # texts to their vectors [texts, width]
 
 
-def encoder(folder: Path, compute: params.Compute) -> Callable[[Sequence[str]], F32]:
+def encoder(folder: Path, compute: params.Compute) -> Embed:
     """A function from texts to their vectors [texts, width]."""
     from transformers import AutoModel
 
@@ -33,6 +34,21 @@ def encoder(folder: Path, compute: params.Compute) -> Callable[[Sequence[str]], 
     return embed
 
 
-def embed(texts: Sequence[str], folder: Path, compute: params.Compute) -> F32:
-    """The vectors of some texts, [texts, width]; :func:`encoder` keeps the model for more."""
-    return encoder(folder, compute)(texts)
+class Similarity:
+    """Cosines by an encoder for many languages, which is loaded when it is first asked."""
+
+    def __init__(self, encoder: params.Encoder) -> None:
+        self._encoder = encoder
+        self._embed: Embed | None = None
+
+    def __call__(self, groups: list[list[tuple[str, str]]]) -> list[float]:
+        """The lowest cosine of a text and its translation in each group, from -1 to 1."""
+        pairs = [pair for group in groups for pair in group]
+        if not pairs:
+            return [1.0] * len(groups)
+        if self._embed is None:
+            folder = hub.folder(self._encoder.model, "translate.encoder.model")
+            self._embed = encoder(folder, self._encoder.compute)
+        sides = [self._embed([pair[side] for pair in pairs]) for side in (0, 1)]
+        cosines = iter((sides[0] * sides[1]).sum(axis=1).tolist())
+        return [min((next(cosines) for _ in group), default=1.0) for group in groups]

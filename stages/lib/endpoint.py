@@ -144,7 +144,9 @@ async def one(desk: Desk, client: "AsyncOpenAI", key: str, text: str) -> Failure
             used = sum(outcome.usage.values()) or tokens if isinstance(outcome, Answer) else None
             limits.done(tokens, used, headers)
         if isinstance(outcome, Answer):
-            note(desk, key, text, outcome)  # the journal first: what a kill leaves between the two counts twice, not never
+            note(
+                desk, key, text, outcome
+            )  # the journal first: what a kill leaves between the two counts twice, not never
             purse.pay(hold, outcome.usage)
             return None
         if outcome is None and not desk.fatal:

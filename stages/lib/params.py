@@ -131,12 +131,20 @@ class Checks(Section):
     numbers: Share
 
 
+class Compute(Section):
+    """Where the model stages run. Bits depend on the thread count, so it is a param."""
+
+    device: Literal["cpu", "auto"]
+    threads: PositiveInt
+    precision: Literal["fp32", "bf16", "fp16"]
+
+
 class Encoder(Section):
     """A sentence encoder for many languages, and the lowest cosine between a text and its translation."""
 
-    repo: str
-    revision: str
+    model: str
     lowest: Annotated[float, Field(ge=-1, le=1)]
+    compute: Compute
 
 
 class Translate(Section):
@@ -162,14 +170,6 @@ class Generate(Section):
     briefed: Share
     novelty: Share
     evolve: Annotated[float, Field(ge=0)]
-
-
-class Compute(Section):
-    """Where the model stages run. Bits depend on the thread count, so it is a param."""
-
-    device: Literal["cpu", "auto"]
-    threads: PositiveInt
-    precision: Literal["fp32", "bf16", "fp16"]
 
 
 class Toxicity(Section):
