@@ -24,8 +24,8 @@ def load(kind: Any, folder: Path, compute: params.Compute) -> tuple["PreTrainedT
     """A tokenizer and a model that is only asked; no code from the folder is run."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    return tokenizer, models.placed(kind, folder, compute).eval()
+    model = models.placed(kind, folder, compute).eval()
+    return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False), model
 
 
 def windows(
