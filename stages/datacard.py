@@ -45,6 +45,7 @@ class Seen:
     licences: Counter[str] = field(default_factory=Counter)
     teachers: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
+    briefs: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # of invented tasks
     masked: Counter[str] = field(default_factory=Counter)
     broad: Counter[str] = field(default_factory=Counter)
     clusters: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by broad topic
@@ -69,6 +70,7 @@ def main(card: Out, lexicon: Dep, stopwords: Dep, *tables: Dep, sources: dict[st
         "licences": {name: licences.terms(name)._asdict() | {"records": n} for name, n in seen.licences.items()},
         "teachers": seen.teachers,
         "changes": seen.changes,
+        "briefs": seen.briefs,
         "masked": seen.masked,
         "lengths": {
             part: spread(counts, TURN_BINS if part == "turns" else BINS) for part, counts in seen.lengths.items()
@@ -135,9 +137,13 @@ def add(record: Record, seen: Seen) -> list[str]:
     seen.licences[record["licence"]] += 1
     seen.teachers[record["teacher"] or "–"] += 1
     for note in record["notes"]:
-        name, _, times = note.rpartition("×")
-        counts = seen.masked if name.startswith(MASKED) else seen.changes
-        counts[name.removeprefix(MASKED)] += int(times)
+        name, cleaned, times = note.rpartition("×")
+        if cleaned and times.isdecimal():
+            counts = seen.masked if name.startswith(MASKED) else seen.changes
+            counts[name.removeprefix(MASKED)] += int(times)
+        else:
+            asked, _, value = note.partition(": ")
+            seen.briefs[asked][value] += 1
     texts = [vietnamese.syllables(message["content"].lower()) for message in record["messages"]]
     for message, text in zip(record["messages"], texts, strict=True):
         if message["role"] in PARTS:

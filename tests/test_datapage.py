@@ -34,6 +34,7 @@ def counts() -> dict[str, Any]:
         },
         "teachers": {"thầy": 1200},
         "changes": {},
+        "briefs": {},
         "masked": {"email": 2},
         "lengths": {part: SPREAD for part in ("prompt", "answer", "text", "turns", "record")},
         "topics": {

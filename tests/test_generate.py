@@ -224,7 +224,7 @@ def test_the_shipped_answers_are_what_the_stage_asks_for(
 def test_a_teacher_of_whom_nothing_can_be_kept_leaves_no_table(
     params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generate, "ask", lambda *given: Teacher(params, lambda prompt, text: "Vâng ạ.")(*given[3:]))
+    monkeypatch.setattr(generate, "ask", lambda *given: Teacher(params, lambda prompt, text: "Vâng ạ.")(*given[3:6]))
     with pytest.raises(Refusal, match=r"none of 6 answers and tasks could be kept \(malformed 6\)"):
         stage(params, tmp_path, tmp_path / "nothing")
     assert not (tmp_path / "kept.parquet").exists()

@@ -88,7 +88,7 @@ def test_the_lexicon_is_learned_before_anything_is_written_and_buys_nothing_twic
     wrong = list(pairs)[50]
     vi = {**pairs, wrong: "Hôm qua anh ta bán hết gạo cho người láng giềng."}
     lost = list(pairs)[60]
-    monkeypatch.setattr("stages.lib.lexicon.FEW", 50)
+    monkeypatch.setattr("stages.lib.alignment.FEW", 50)
 
     def script(teacher: Teacher, prompt: Prompt, text: str) -> str | Failure:
         (source,) = texts_of(text)

@@ -52,6 +52,7 @@ def to_counts(card: dict[str, Any], tokens: dict[str, Any]) -> dict[str, Any]:
         "translated": sum(source["translated"] for source in sources.values()),
         "masked": most_first(card["masked"]),
         "changes": most_first(card["changes"]),
+        "briefs": {name: most_first(counts) for name, counts in sorted(card["briefs"].items())},
         "broad": most_first(card["topics"]["broad"]),
         "clusters": card["topics"]["clusters"],
         "lengths": card["lengths"],

@@ -38,7 +38,10 @@ SCHEMA = pa.schema(
         ("original", MESSAGES),  # what it was translated from
         ("teacher", pa.string()),  # the model that translated or wrote it
         ("request", pa.string()),  # the teacher's journal key
-        ("notes", pa.list_(pa.string())),  # what cleaning changed, as "name×count"
+        (
+            "notes",
+            pa.list_(pa.string()),
+        ),  # what a task was asked for ("topic: …"), what cleaning changed ("name×count")
     ]
 )
 DROPPED = SCHEMA.append(pa.field("reason", pa.string())).append(pa.field("detail", pa.string()))
