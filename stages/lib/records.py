@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
         (
             "notes",
             pa.list_(pa.string()),
-        ),  # what a task was asked for ("topic: …"), what cleaning changed ("name×count")
+        ),  # what was asked for ("topic: …"), what cleaning changed ("name×count")
     ]
 )
 DROPPED = SCHEMA.append(pa.field("reason", pa.string())).append(pa.field("detail", pa.string()))
