@@ -11,7 +11,8 @@ from typing import Any
 
 from stages.lib import charts, contract, costs, datapage, prices
 from stages.lib.contract import Dep, Out
-from stages.lib.params import Lr, Sft, Spend
+from stages.lib.params import Lr, Spend
+from stages.lib.recipes import Sft
 
 CHANCE = 0.25
 WRITTEN = "_written"  # tasks that are answered freely, where guessing gets nothing

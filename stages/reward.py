@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, models, params, records, training
+from stages.lib import contract, determinism, models, params, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 
 
@@ -21,7 +21,7 @@ def main(
     *,
     seed: int,
     compute: params.Compute,
-    reward: params.Reward,
+    reward: recipes.Reward,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
     from trl import RewardConfig, RewardTrainer

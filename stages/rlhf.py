@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import contract, determinism, models, params, perplexity, records, training
+from stages.lib import contract, determinism, models, params, perplexity, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
 
@@ -30,7 +30,7 @@ def main(
     *,
     seed: int,
     compute: params.Compute,
-    rlhf: params.Rlhf,
+    rlhf: recipes.Rlhf,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
     tokenizer = models.load_tokenizer(policy)
@@ -87,7 +87,7 @@ def trained(
     asked: list[list[Message]],
     compute: params.Compute,
     seed: int,
-    rlhf: params.Rlhf,
+    rlhf: recipes.Rlhf,
 ) -> tuple["PreTrainedModel", list[training.Point]]:
     """(the policy with its adapter merged, the history)."""
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
@@ -125,7 +125,7 @@ def judged(
     scorer: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[list[Message]],
-    rlhf: params.Rlhf,
+    rlhf: recipes.Rlhf,
 ) -> tuple[dict[str, float], list[float]]:
     """Of greedy answers to held-out prompts: mean reward and its standard error, mean length in tokens, share ended.
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, models, params, records, training
+from stages.lib import contract, determinism, models, params, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 
 IGNORED = -100  # the label that cross-entropy leaves out
@@ -25,7 +25,7 @@ def main(
     seed: int,
     lr: params.Lr,
     compute: params.Compute,
-    sft: params.Sft,
+    sft: recipes.Sft,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
     from trl import SFTConfig, SFTTrainer
@@ -92,7 +92,7 @@ def conversations(rows: Iterable[records.Record], tokenizer: Any, context: int) 
     return kept, truncated
 
 
-def quantized(sft: params.Sft) -> dict[str, Any]:
+def quantized(sft: recipes.Sft) -> dict[str, Any]:
     """Loading arguments: 4-bit weights for QLoRA (Dettmers et al. 2023)."""
     if sft.method != "qlora":
         return {}

@@ -7,16 +7,20 @@ transformers tells the assistant's tokens from the rest. Not covered: training (
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import params
+from stages.lib import params, recipes
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
+from stages.lib.weights import by_length as by_length
+from stages.lib.weights import device as device
+from stages.lib.weights import dtype as dtype
+from stages.lib.weights import padded as padded
+from stages.lib.weights import placed as placed
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TURN, END, STOP = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
@@ -62,7 +66,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> "Pre
     )
 
 
-def new_llama(base: params.Scratch, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
+def new_llama(base: recipes.Scratch, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
     """A Llama (Touvron et al. 2023) with random weights and one matrix for both ends of the vocabulary."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -85,20 +89,6 @@ def new_llama(base: params.Scratch, tokenizer: "PreTrainedTokenizerBase") -> "Pr
         pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(config)
-
-
-def device(compute: params.Compute) -> str:
-    """Where tensors go."""
-    import torch
-
-    return "cuda" if compute.device == "auto" and torch.cuda.is_available() else "cpu"
-
-
-def dtype(compute: params.Compute) -> "torch.dtype":
-    """The type of the weights."""
-    import torch
-
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
 
 
 def load_tokenizer(folder: Path, side: str = "right") -> "PreTrainedTokenizerBase":
@@ -130,27 +120,6 @@ def load_judge(folder: Path, compute: params.Compute) -> "PreTrainedModel":
     from transformers import AutoModelForSequenceClassification
 
     return placed(AutoModelForSequenceClassification, folder, compute, num_labels=1)
-
-
-def placed(kind: Any, folder: Path, compute: params.Compute, **more: Any) -> "PreTrainedModel":
-    """A model on its device."""
-    if not any(folder.glob("*.safetensors")):
-        raise Refusal(f"{folder} holds no safetensors; weights in other formats can run code and are not read")
-    # A quantised model is moved by its loader and refuses to be moved later.
-    model = kind.from_pretrained(
-        str(folder),
-        dtype=dtype(compute),
-        device_map=device(compute),
-        use_safetensors=True,
-        trust_remote_code=False,
-        **more,
-    )
-    for module in model.modules():
-        # bitsandbytes repacks 4-bit weights for CPUs with bfloat16: other results on other CPUs, wrong gradients,
-        # and an error where the width is no multiple of 64.
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-    return model
 
 
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
@@ -187,28 +156,6 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Messa
     return tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=True, add_generation_prompt=True)[
         "input_ids"
     ]
-
-
-def padded(rows: Sequence[Sequence[int]], value: int, side: str, where: str) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Rows of ids as (ids, attention mask), both [rows, longest]."""
-    import torch
-
-    longest = max(map(len, rows))
-    gaps = [longest - len(row) for row in rows]
-    if side == "left":
-        ids = [[value] * gap + list(row) for row, gap in zip(rows, gaps, strict=True)]
-        mask = [[0] * gap + [1] * len(row) for row, gap in zip(rows, gaps, strict=True)]
-    else:
-        ids = [list(row) + [value] * gap for row, gap in zip(rows, gaps, strict=True)]
-        mask = [[1] * len(row) + [0] * gap for row, gap in zip(rows, gaps, strict=True)]
-    return torch.tensor(ids, device=where), torch.tensor(mask, device=where)
-
-
-def by_length(rows: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]]:
-    """Indices in batches of rows of like length, so that little is padding."""
-    order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
-    for start in range(0, len(order), batch):
-        yield order[start : start + batch]
 
 
 def answer(

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stages.lib import determinism, embedding, families, hub, models, params, records
+from stages.lib import determinism, embedding, families, hub, params, records, weights
 from stages.lib.records import Record
 from stages.lib.shingles import U32, U64
 
@@ -99,7 +99,7 @@ def connected(vectors: npt.NDArray[np.int16], traits: U64, siblings: U64, semant
     import torch
 
     parent = np.arange(len(vectors), dtype=np.uint32)
-    device = models.device(semantic.compute)
+    device = weights.device(semantic.compute)
     least = semantic.threshold * SCALE**2
 
     def block(start: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import models, params
+from stages.lib import models, params, recipes
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def arguments(compute: params.Compute, seed: int, scratch: str, *, lr: float, **
     }
 
 
-def lora_config(lora: params.Lora, tokens: Sequence[int] = ()) -> Any:
+def lora_config(lora: recipes.Lora, tokens: Sequence[int] = ()) -> Any:
     """Adapters on every linear layer but the head, and the embeddings of some ``tokens`` as they are.
 
     A chat template's tokens mean nothing to a model that has only read text: adapters alone can't change that.

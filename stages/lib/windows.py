@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import models, params
+from stages.lib import params, weights
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ def load(kind: Any, folder: Path, compute: params.Compute) -> tuple["PreTrainedT
     """A tokenizer and a model that is only asked; no code from the folder is run."""
     from transformers import AutoTokenizer
 
-    model = models.placed(kind, folder, compute).eval()
+    model = weights.placed(kind, folder, compute).eval()
     return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False), model
 
 
@@ -52,8 +52,8 @@ def forward(
     import torch
 
     rows, owners = windows(tokenizer, model, texts)
-    for indices in models.by_length(rows, BATCH):
-        ids, mask = models.padded(
+    for indices in weights.by_length(rows, BATCH):
+        ids, mask = weights.padded(
             [rows[index] for index in indices], tokenizer.pad_token_id or 0, "right", str(model.device)
         )
         with torch.inference_mode():

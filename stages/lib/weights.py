@@ -1,0 +1,73 @@
+"""Weights on their device, and rows of tokens as they go in: all that a stage needs that only asks a model.
+
+Weights are safetensors only, and code from a model's folder is never run. Not covered: conversations, and saving
+(``stages/lib/models.py``).
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.lib.contract import Refusal
+from stages.lib.params import Compute
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+def device(compute: Compute) -> str:
+    """Where tensors go."""
+    import torch
+
+    return "cuda" if compute.device == "auto" and torch.cuda.is_available() else "cpu"
+
+
+def dtype(compute: Compute) -> "torch.dtype":
+    """The type of the weights."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
+
+
+def placed(kind: Any, folder: Path, compute: Compute, **more: Any) -> "PreTrainedModel":
+    """A model on its device."""
+    if not any(folder.glob("*.safetensors")):
+        raise Refusal(f"{folder} holds no safetensors; weights in other formats can run code and are not read")
+    # A quantised model is moved by its loader and refuses to be moved later.
+    model = kind.from_pretrained(
+        str(folder),
+        dtype=dtype(compute),
+        device_map=device(compute),
+        use_safetensors=True,
+        trust_remote_code=False,
+        **more,
+    )
+    for module in model.modules():
+        # bitsandbytes repacks 4-bit weights for CPUs with bfloat16: other results on other CPUs, wrong gradients,
+        # and an error where the width is no multiple of 64.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def padded(rows: Sequence[Sequence[int]], value: int, side: str, where: str) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Rows of ids as (ids, attention mask), both [rows, longest]."""
+    import torch
+
+    longest = max(map(len, rows))
+    gaps = [longest - len(row) for row in rows]
+    if side == "left":
+        ids = [[value] * gap + list(row) for row, gap in zip(rows, gaps, strict=True)]
+        mask = [[0] * gap + [1] * len(row) for row, gap in zip(rows, gaps, strict=True)]
+    else:
+        ids = [list(row) + [value] * gap for row, gap in zip(rows, gaps, strict=True)]
+        mask = [[1] * len(row) + [0] * gap for row, gap in zip(rows, gaps, strict=True)]
+    return torch.tensor(ids, device=where), torch.tensor(mask, device=where)
+
+
+def by_length(rows: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]]:
+    """Indices in batches of rows of like length, so that little is padding."""
+    order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
+    for start in range(0, len(order), batch):
+        yield order[start : start + batch]
