@@ -17,7 +17,7 @@ from typing import IO
 
 from stages.lib import attempts, contract, meaning, records, translation
 from stages.lib.alignment import Lexicons, Sample
-from stages.lib.attempts import Desk, Job
+from stages.lib.attempts import Ahead, Desk, Job
 from stages.lib.bill import Bill
 from stages.lib.contract import Dep, Out, Refusal, Word
 from stages.lib.journal import Journal, home
@@ -25,11 +25,12 @@ from stages.lib.licences import allowed
 from stages.lib.meaning import Meaning
 from stages.lib.params import Licences, Spend, Teacher, Translate
 from stages.lib.records import Record
-from stages.lib.requests import Prompt
+from stages.lib.requests import Failure, Prompt
 from stages.lib.stops import Habit
 from stages.lib.teacher import check_failures
 
 BATCH = 2048  # records whose requests are under way together
+AHEAD = 200_000  # requests that are sent together in batch files
 
 
 def main(
@@ -58,6 +59,9 @@ def main(
         desk = Desk(
             name, teacher, spend, journal, Prompt.load(wording), Prompt.load(retry), translate.checks, same, bill=bill
         )
+        if "batch" in (teacher.engine, teacher.fallback and teacher.fallback.engine):
+            with bill.rehearsal():
+                desk = replace(desk, lost=bought(source, licences, desk))
         if translate.meaning == "lexicon":
             with bill.rehearsal():  # what is used here is used again below
                 desk = replace(desk, meaning=learned(source, licences, desk), habit=Habit())
@@ -95,6 +99,21 @@ def batches(source: Path, licences: Licences, desk: Desk) -> Iterator[tuple[list
         foreign = {r["id"]: r for r in batch if asks(r, licences)}
         jobs = attempts.settle(foreign.values(), desk)
         yield batch, {job.record["id"]: job for job in jobs}
+
+
+def bought(source: Path, licences: Licences, desk: Desk) -> dict[str, Failure]:
+    """Buy what a whole source needs by looking through it until nothing more is asked; what had no answer, by key.
+
+    Batch files take a day each, and a window's retries would wait for it one after the other. What a judge is asked
+    is not foreseen.
+    """
+    lost: dict[str, Failure] = {}
+    while True:
+        ahead = replace(desk, habit=Habit(), meaning=meaning.anything, ahead=Ahead(AHEAD), lost=lost)
+        for _ in batches(source, licences, ahead):
+            pass
+        if not attempts.order(ahead):
+            return lost
 
 
 def same_meaning(

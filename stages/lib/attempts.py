@@ -13,7 +13,7 @@ from typing import NamedTuple
 from stages.lib import register, translation
 from stages.lib.bill import Bill
 from stages.lib.journal import Entry, Journal
-from stages.lib.meaning import Meaning
+from stages.lib.meaning import SCORE, UNJUDGED, Meaning
 from stages.lib.params import Checks, Spend, Teacher
 from stages.lib.records import Record
 from stages.lib.requests import Failure, Prompt, key
@@ -71,6 +71,14 @@ class Job:
 
 
 @dataclass
+class Ahead:
+    """Requests of many windows of records, to be asked together: a batch file holds more than a window has."""
+
+    most: int
+    wanted: dict[str, tuple[Teacher, Prompt, str]] = field(default_factory=dict)  # by key
+
+
+@dataclass
 class Desk:
     """What all rounds need: whom to ask, in which words, and how to judge."""
 
@@ -85,6 +93,7 @@ class Desk:
     habit: Habit = field(default_factory=Habit)
     bill: Bill | None = None
     lost: dict[str, Failure] = field(default_factory=dict)  # requests without an answer: once a run is enough
+    ahead: "Ahead | None" = None
 
 
 def settle(records: Iterable[Record], desk: Desk) -> list[Job]:
@@ -101,7 +110,9 @@ def settle(records: Iterable[Record], desk: Desk) -> list[Job]:
         attempt(jobs, [task for task in waiting(jobs) if faulty(task)], desk, teacher, again=True)
     spare(jobs)
     if other := fallback(desk.teacher):
-        attempt(jobs, waiting(jobs), desk, other)
+        # a judge that says nothing is no reason to buy another translation, nor is what is only about to be asked
+        excused = {UNJUDGED} | ({UNKNOWN} if desk.ahead else set())
+        attempt(jobs, [t for t in waiting(jobs) if not (t.found and t.found.reason in excused)], desk, other)
         spare(jobs)
     return jobs
 
@@ -183,8 +194,9 @@ def attempt(
                 desk.habit.note(old or "", new)
     judge(jobs, given, desk)
     for task, text, answer in zip(tasks, asked, answers, strict=True):
-        if task.found and not (task.log and task.found.reason == UNKNOWN):
-            usable = not isinstance(answer, Failure)
+        # a retry that nobody answered tells nothing, and on another machine it is only not in the journal
+        if task.found and not (task.log and isinstance(answer, Failure) and not answer.answered):
+            usable = not isinstance(answer, Failure) and task.found.answered
             name, detail = task.found.reason, task.found.detail
             task.log.append(
                 Attempt(teacher.model, prompt.name, key(teacher, prompt, text), name, detail, task.said, usable)
@@ -219,14 +231,40 @@ def wording(task: Task, again: bool) -> str:
     """The request for a part."""
     if not again or task.found is None:
         return translation.request(task.part)
-    return translation.again(task.part, task.said, f"{task.found.reason}: {task.found.detail}".removesuffix(": "))
+    # a score would make the request another one whenever other records change
+    detail = "" if task.found.detail.startswith(SCORE) else task.found.detail
+    return translation.again(task.part, task.said, f"{task.found.reason}: {detail}".removesuffix(": "))
 
 
 def answered(desk: Desk, teacher: Teacher, prompt: Prompt, texts: list[str]) -> list[Entry | Failure]:
     """The answer or the failure for each text; what had no answer before in this run isn't asked again."""
     keys = [key(teacher, prompt, text) for text in texts]
     fresh = {mark: text for mark, text in zip(keys, texts, strict=True) if mark not in desk.lost}
+    if desk.ahead is not None:
+        unknown = {mark: text for mark, text in fresh.items() if mark not in desk.journal.answers}
+        desk.ahead.wanted |= {mark: (teacher, prompt, text) for mark, text in unknown.items()}
+        teacher = teacher.model_copy(update={"engine": "journal"})
+        if len(desk.ahead.wanted) >= desk.ahead.most:
+            order(desk)
     found = ask(teacher, desk.spend, desk.journal, prompt, list(fresh.values()), desk.name, desk.bill)
     answers = dict(zip(fresh, found, strict=True))
-    desk.lost |= {mark: a for mark, a in answers.items() if isinstance(a, Failure) and not a.answered}
+    if desk.ahead is None:
+        desk.lost |= {mark: a for mark, a in answers.items() if isinstance(a, Failure) and not a.answered}
     return [answers[mark] if mark in answers else desk.lost[mark] for mark in keys]
+
+
+def order(desk: Desk) -> int:
+    """Ask for what was found ahead, all of it together; the number of requests."""
+    if desk.ahead is None:
+        return 0
+    wanted, desk.ahead.wanted = desk.ahead.wanted, {}
+    groups: dict[tuple[str, str], list[tuple[str, Teacher, Prompt, str]]] = {}
+    for mark, (teacher, prompt, text) in wanted.items():
+        groups.setdefault((teacher.model, prompt.name), []).append((mark, teacher, prompt, text))
+    for group in groups.values():
+        _, teacher, prompt, _ = group[0]
+        found = ask(teacher, desk.spend, desk.journal, prompt, [text for *_, text in group], desk.name, desk.bill)
+        for (mark, *_), answer in zip(group, found, strict=True):
+            if isinstance(answer, Failure) and not answer.answered:
+                desk.lost[mark] = answer
+    return len(wanted)

@@ -15,7 +15,8 @@ from stages.lib.requests import Failure, Prompt
 from stages.lib.teacher import ask
 from stages.lib.vietnamese import syllables
 
-ELSE = "says something else"
+ELSE, UNJUDGED = "says something else", "no judgement"
+SCORE = "similarity"  # the detail of a verdict by a score, which other records have a part in
 Pair = tuple[str, str]
 Meaning = Callable[[list[list[Pair]]], list[Failure | None]]  # what is wrong with the texts of each request
 
@@ -31,7 +32,7 @@ def near(scores: Callable[[list[list[Pair]]], list[float]], lowest: float) -> Me
     def check(asked: list[list[Pair]]) -> list[Failure | None]:
         spoken = [[pair for pair in pairs if syllables(pair[0])] for pairs in asked]
         return [
-            Failure(ELSE, f"similarity {score:.2f}, below {lowest:.2f}", answered=True) if score < lowest else None
+            Failure(ELSE, f"{SCORE} {score:.2f}, below {lowest:.2f}", answered=True) if score < lowest else None
             for score in scores(spoken)
         ]
 
@@ -52,13 +53,13 @@ def judge(
 def read(answer: Entry | Failure) -> Failure | None:
     """What a judge has found; where it said nothing, a translation stays unchecked, and so unused."""
     if isinstance(answer, Failure):
-        return Failure("no judgement", f"{answer.reason}: {answer.detail}")
+        return Failure(UNJUDGED, f"{answer.reason}: {answer.detail}")
     text = answer["answer"].strip().removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
         tree = json.loads(text)
         faithful, reason = tree["faithful"], str(tree.get("reason", ""))
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return Failure("no judgement", f"malformed: {text[:80]}")
+        return Failure(UNJUDGED, f"malformed: {text[:80]}")
     return None if faithful is True else Failure(ELSE, reason[:200], answered=True)
 
 

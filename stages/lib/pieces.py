@@ -100,11 +100,6 @@ def gaps(text: str) -> Iterator[Gap]:
             yield Gap(start, end, WORD)
 
 
-def join(pieces: list[Piece], texts: list[str]) -> str:
-    """The translations of some pieces as one text, with the white space of the original between them."""
-    return "".join(text + piece.after for piece, text in zip(pieces, texts, strict=True))
-
-
 def wordless(text: str) -> bool:
     """Whether nothing in a text can be translated."""
     return not syllables(verbatim.TOKEN.sub(" ", verbatim.mask(text)[0]))

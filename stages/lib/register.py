@@ -8,6 +8,7 @@ or code. Not covered: a form that doesn't suit the two, and a change within a tu
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from stages.lib import verbatim
 from stages.lib.records import Verdict
@@ -37,11 +38,9 @@ def mixed(turns: Iterable[tuple[str, str]]) -> Verdict | None:
     for role, text in turns:
         if role not in ("user", "assistant"):
             continue
-        plain = LISTED.sub(" ", QUOTED.sub(" ", verbatim.mask(text)[0]))
-        for what, pattern in (("says", ADDRESSED), ("is", SPOKEN)):
-            found = forms(plain, pattern)
+        for what, found in address(text):
             if len(found) == 1:
-                said.setdefault((role, what), {}).setdefault(found.pop(), text)
+                said.setdefault((role, what), {}).setdefault(next(iter(found)), text)
     for (role, what), words in said.items():
         if len(words) > 1:
             first, second, *_ = words
@@ -49,6 +48,13 @@ def mixed(turns: Iterable[tuple[str, str]]) -> Verdict | None:
     return None
 
 
-def forms(text: str, pattern: re.Pattern[str]) -> set[str]:
+@lru_cache(maxsize=1024)  # a long record's turns are looked at with each of its parts
+def address(text: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """By which words a text addresses the other and speaks of itself."""
+    plain = LISTED.sub(" ", QUOTED.sub(" ", verbatim.mask(text)[0]))
+    return ("says", forms(plain, ADDRESSED)), ("is", forms(plain, SPOKEN))
+
+
+def forms(text: str, pattern: re.Pattern[str]) -> frozenset[str]:
     """The words of address that a pattern finds."""
-    return {next(filter(None, match.groups())).lower().replace("/", " ") for match in pattern.finditer(text)}
+    return frozenset(next(filter(None, match.groups())).lower().replace("/", " ") for match in pattern.finditer(text))

@@ -66,6 +66,8 @@ def longest(teacher: Teacher) -> int:
 def plan(messages: list[Message], longest: int) -> list[Part]:
     """The requests that a record needs: one, if its texts are not too long together."""
     texts = [Placed(place, message["role"], message["content"]) for place, message in enumerate(messages)]
+    if not any(text.role != "tool" and text.text.strip() for text in texts):
+        return [Part(tuple(text._replace(sent=False) for text in texts))]  # there is nothing to translate
     if sum(len(text.text) for text in texts) <= longest:
         return [Part(tuple(texts))]
     opening = next((text.text for text in texts if text.text.strip()), "")
@@ -169,8 +171,17 @@ def joined(messages: list[Message], parts: Iterable[tuple[Part, list[str]]]) -> 
     for part, translations in parts:
         held = iter(translations)
         for piece in part.placed:
-            texts[piece.message] += (next(held).strip() if piece.sent else piece.text) + piece.after
+            texts[piece.message] += (framed(piece.text, next(held)) if piece.sent else piece.text) + piece.after
     return [
-        old if old["role"] == "tool" else {"role": old["role"], "content": text.strip()}
+        old if old["role"] == "tool" else {"role": old["role"], "content": text}
         for old, text in zip(messages, texts, strict=True)
     ]
+
+
+def framed(old: str, new: str) -> str:
+    """A translation with the white space around its source: code may begin with it."""
+    inner = old.strip()
+    if not inner:
+        return new.strip()
+    start = old.index(inner)
+    return old[:start] + new.strip() + old[start + len(inner) :]
