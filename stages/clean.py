@@ -44,6 +44,10 @@ ASKS_FOREIGN = re.compile(
 TRANSLATOR = re.compile(r"đây là bản dịch (?:từ )?tiếng \w+ sang tiếng \w+, (?:vui lòng|xin|hãy)\b", re.IGNORECASE)
 # abuse is quoted by one who asks to find it or to take it out
 ASKS_ABUSE = re.compile(r"\b(?:kiểm duyệt|thô tục|tục tĩu|xúc phạm|chửi|độc hại|thù ghét|lăng mạ)\b", re.IGNORECASE)
+# an advert is right when it was asked for, and quoted by one who warns of it
+ASKS_ADVERT = re.compile(
+    r"\b(?:quảng cáo|kịch bản|lừa đảo|cảnh giác|tin nhắn rác|khuyến mãi|giảm giá|tiếp thị)\b", re.IGNORECASE
+)
 MOST = 0.6  # of an answer's words
 ASKS_SKETCH = re.compile(r"\b(?:mã giả|giả mã|pseudo ?code)\b", re.IGNORECASE)  # code in anybody's own words
 
@@ -139,7 +143,7 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
 
     def adverts(record: Record, judged: str, answer: str) -> Verdict | None:
         found = spam.find(CODE.sub(" ", answer))
-        return ("spam", found) if found else None
+        return ("spam", found) if found and not ASKS_ADVERT.search(questions(record)) else None
 
     def abuses(record: Record, judged: str, answer: str) -> Verdict | None:
         searched = answer if ASKS_ABUSE.search(questions(record)) else judged

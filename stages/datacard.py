@@ -8,6 +8,7 @@ how many tokens a model makes of it (``stages/tokens.py``), and whether the data
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.lib import contract, licences, losses, params, records, subjects, topics, vietnamese
+from stages.lib import contract, licences, losses, params, pii, records, subjects, topics, vietnamese
 from stages.lib.contract import Dep, Out
 from stages.lib.losses import Losses
 from stages.lib.records import Record
@@ -30,6 +31,8 @@ TURNS = ("user", "assistant", "chosen")  # two ranked answers are one turn
 STAGES = ("parse", "generate", "translate", "clean", "dedup", "decontaminate", "split")
 MASKED = "personal data: "  # notes of the clean stage
 SHOWN = 200  # characters of a record of each cluster
+# stands for personal data and tells no topic
+MASK = re.compile("|".join(re.escape(f"[{name}]") for name in sorted({name for name, *_ in pii.RULES})))
 
 
 @dataclass
@@ -106,7 +109,8 @@ def sample(paths: list[Path]) -> Iterator[list[str]]:
 
 def in_small_letters(messages: list[records.Message]) -> list[str]:
     """The syllables of all messages."""
-    return [syllable for message in messages for syllable in vietnamese.syllables(message["content"].lower())]
+    texts = (MASK.sub(" ", message["content"].lower()) for message in messages)
+    return [syllable for text in texts for syllable in vietnamese.syllables(text)]
 
 
 def tally(paths: list[Path], lexicon: Lexicon, found: topics.Topics) -> Seen:
@@ -144,7 +148,7 @@ def add(record: Record, seen: Seen) -> list[str]:
         else:
             asked, _, value = note.partition(": ")
             seen.briefs[asked][value] += 1
-    texts = [vietnamese.syllables(message["content"].lower()) for message in record["messages"]]
+    texts = [vietnamese.syllables(MASK.sub(" ", message["content"].lower())) for message in record["messages"]]
     for message, text in zip(record["messages"], texts, strict=True):
         if message["role"] in PARTS:
             seen.lengths[PARTS[message["role"]]][len(text)] += 1

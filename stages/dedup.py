@@ -5,8 +5,9 @@ Exact copies first, then near ones: MinHash finds candidates and their exact Jac
 record with the highest quality, where the table has such a column, of equals the one with the longest answer in
 syllables, of equals the smallest id. Each drop names that record and how alike the two are, which in a chain of
 near-duplicates may be less than the threshold. Kinds are compared among themselves, good verdicts among good ones, and
-pairs ranked under one prompt are meant to be alike. Not covered: signs without letters or digits, to which the
-comparison is blind (2 + 3, 2 - 3).
+pairs ranked under one prompt are meant to be alike; a third record that is near both still joins them. Not covered:
+signs without letters or digits, to which the comparison is blind (2 + 3, 2 - 3); ten thousands of records of one long
+template that are each just too different, whose comparisons grow with their square.
 """
 
 import functools

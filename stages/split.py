@@ -2,7 +2,7 @@
 
 A family falls on one side as a whole: a conversation's pieces, a message tree with its ranked pairs, a task with those
 evolved from it (one ``group``), and all groups in which the same prompt is answered. Of the families of one source and
-broad topic the same share is held out, those with the smallest hash of their first group and ``split.seed``: so new
+broad topic the same share is held out, those with the smallest hash of a group and ``split.seed``: so new
 data moves only what stands at the edge. Families that hold ranked answers are held out in their own share, since they
 are few. Not covered: prompts that ask the same in other words.
 """
@@ -123,13 +123,17 @@ def held_out(rows: Rows, split: Split) -> npt.NDArray[np.bool_]:
     ranked = np.zeros(len(family), np.bool_)
     np.logical_or.at(ranked, family, rows.ranked)
     heads = np.flatnonzero(family == np.arange(len(family)))
+    # the least of each, so that the order of the records decides nothing
+    drawn, stratum = rows.draw.copy(), rows.stratum.copy()
+    np.minimum.at(drawn, family, rows.draw)
+    np.minimum.at(stratum, family, rows.stratum)
     held = np.zeros(len(family), np.bool_)
     for share, kind in ((split.validation, False), (split.preferences, True)):
         mine = heads[ranked[heads] == kind]
-        mine = mine[np.lexsort((rows.draw[mine], rows.stratum[mine]))]
+        mine = mine[np.lexsort((drawn[mine], stratum[mine]))]
         # what rounding leaves of one stratum goes to the next, so that all of them together have the share too
         wanted = np.floor(np.arange(len(mine) + 1) * share + 0.5).astype(np.int64)
-        _, begins, sizes = np.unique(rows.stratum[mine], return_index=True, return_counts=True)
+        _, begins, sizes = np.unique(stratum[mine], return_index=True, return_counts=True)
         place = np.arange(len(mine)) - np.repeat(begins, sizes)
         held[mine[place < np.repeat(wanted[begins + sizes] - wanted[begins], sizes)]] = True
     return held[family]

@@ -24,6 +24,7 @@ SHORTEST = 3  # tokens: fewer than these in a row are no question
 SHINGLE = 3  # tokens
 BITS = 20  # of the table that most runs are told apart by
 DIGITS = re.compile(r"\d+")
+THOUSANDS = re.compile(r"(?<=\d)[.,](?=\d{3}(?!\d))")  # 1.000 and 1,000 are 1000
 
 Reader = Callable[[Texts], tuple[U64, I64]]  # a batch's token keys, and the number of tokens of each message
 
@@ -169,4 +170,4 @@ def close(index: Index, values: U64, of: I64) -> Iterator[Hit]:
 
 def same_numbers(question: str, text: str) -> bool:
     """Whether a text holds all numbers of a question: with others it asks something else."""
-    return set(DIGITS.findall(question)) <= set(DIGITS.findall(text))
+    return set(DIGITS.findall(THOUSANDS.sub("", question))) <= set(DIGITS.findall(THOUSANDS.sub("", text)))

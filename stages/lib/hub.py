@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stages.lib.contract import Refusal
 
-FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt", "*.codes"]
+FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.codes"]
 PINNED = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
 
 

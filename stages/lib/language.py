@@ -75,7 +75,7 @@ WORD = re.compile(r"\w+(?:['’]\w+)*")  # with its digits, so that a unit or a 
 QUOTED = re.compile(r"[\"“][^\"”\n]{1,80}[\"”]")
 FENCED = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 NO_WORDS = re.compile(
-    r"</?[a-zA-Z][^<>\n]*>|\b[Mm]ade in \w+|`[^`\n]+`|(?:https?://|www\.)\S+|[\w.+-]*@\S+|\\[a-zA-Z]+"
+    r"</?[a-zA-Z][^<>\n]*>|\b[Mm]ade in \w+|`[^`\n]+`|(?:https?://|www\.)\S+|(?<![\w.+-])[\w.+-]*@\S+|\\[a-zA-Z]+"
 )
 CODE_LINE = re.compile(
     r"\s*(?:"

@@ -8,6 +8,7 @@ changed and kept.
 import hashlib
 import heapq
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from stages.lib import pii, records, vietnamese
 ENDS = (".refused.jsonl", ".dropped.parquet")
 EXAMPLES = 10  # of each reason
 SHOWN = 300  # characters
+ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")  # a letter in JSON that could not be read
+FENCES = re.compile(r"`+|~~~")
 
 
 class Loss(NamedTuple):
@@ -70,9 +73,15 @@ class Losses:
 
 def shown(loss: Loss) -> dict[str, str]:
     """An example without personal data: what is dropped before the clean stage has not been masked yet."""
-    text = pii.mask(vietnamese.whole(loss.text))[0]
+    text = masked(loss.text)
     cut = text if len(text) <= SHOWN else text[:SHOWN].rstrip() + " …"
-    return {"source": loss.source, "detail": pii.mask(loss.detail)[0], "text": cut}
+    return {"source": loss.source, "detail": masked(loss.detail), "text": cut}
+
+
+def masked(text: str) -> str:
+    """A text without personal data, in code and in what JSON escapes, too: nobody runs an example."""
+    plain = vietnamese.whole(ESCAPED.sub(lambda match: chr(int(match[1], 16)), text))
+    return pii.mask(FENCES.sub("'", pii.mask(plain)[0]).replace("://", ": "))[0]
 
 
 def count(paths: Iterable[Path]) -> Losses:

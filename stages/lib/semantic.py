@@ -3,8 +3,8 @@
 One record of each family that is known so far is embedded; two are joined where their cosine reaches the threshold,
 they are of one kind and not ranked under one prompt, and they hold the same numbers, to which encoders are blind
 (2 + 3, 2 + 5). Every pair is compared, by products of blocks: no index that could miss one. Vectors are kept as
-whole numbers so small that a product is exact in 32 bits, so neither the order of the sums nor the device can move
-a pair over the threshold.
+whole numbers so small that a product is exact in 32 bits, so the order of the sums moves no pair over the
+threshold; the vectors themselves are as exact as the encoder's device.
 
 Memory: a block's products; the vectors lie on disk, 2 bytes a number. Work grows with the square of the records:
 some minutes for 100,000 on a processor, hours for a million, which wants a GPU. Not covered: which of a family is

@@ -93,7 +93,7 @@ def read(texts: Iterable[Sequence[str]], known: dict[str, int], grow: bool = Fal
 
 
 def telling(syllable: str) -> bool:
-    """Whether a syllable is of letters: numbers, and what masks personal data, tell no topic."""
+    """Whether a syllable is of letters: numbers tell no topic."""
     return syllable.replace("-", "").isalpha()
 
 
