@@ -60,6 +60,9 @@ def test_a_broken_list_is_refused_by_name(tmp_path: Path, text: str, said: str) 
         (task("Viết lại yêu cầu đã cho về món Huế."), "copies the prompt"),
         (task("Nêu món Huế.", "#Rewritten Prompt#: Bún bò."), "copies the prompt"),
         (task("Nêu ba món Huế cho người ăn chay, không dùng đậu phụ."), None),
+        (task("Viết lại yêu cầu của khách cho lịch sự hơn."), None),
+        (task("Nêu món Huế.", "Theo yêu cầu đã cho thì là bún bò."), None),
+        (task("So sánh yêu cầu ban đầu với thực đơn cuối cùng."), None),
         (task("Khách nêu yêu cầu mới về món Huế, trả lời sao?"), None),
     ],
 )
