@@ -12,7 +12,7 @@ import pytest
 from stages.lib import briefs, evolution
 from stages.lib.contract import Refusal
 from stages.lib.tasks import Task
-from tools import rekey
+from tools.inputs import inputs
 
 ANSWER = "Đây là một câu trả lời ngắn gọn."
 
@@ -22,7 +22,7 @@ def task(instruction: str, output: str = ANSWER, about: str = "") -> Task:
 
 
 def test_the_lists_are_long_and_a_deck_deals_each_entry_as_often_as_any_other() -> None:
-    lists = briefs.load(rekey.LISTS)
+    lists = briefs.load(inputs().lists)
     assert len(lists.topics) >= 60 and len(lists.personas) >= 40 and len(lists.difficulties) in (3, 4)
     deck = briefs.Deck(lists.topics, random.Random(1))
     dealt = Counter(deck.deal() for _ in range(5 * len(lists.topics)))
