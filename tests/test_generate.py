@@ -248,7 +248,8 @@ def test_answers_are_filed_under_their_own_teacher_alone(params: Params) -> None
     rekey.check(entries, params.teacher, inputs().shipped)
     with pytest.raises(Refusal, match="holds answers of project-authors"):
         rekey.check(entries, params.teacher.model_copy(update={"model": "gpt"}), inputs().shipped)
-    extra = {**next(entry for entry in entries if entry["prompt"] == "generate"), "key": "0" * 32}
+    extra = next(entry for entry in entries if entry["prompt"] == "generate").copy()
+    extra["key"] = "0" * 32
     assert rekey.replay([*entries, extra], params, inputs())[1] == [extra]
 
 
