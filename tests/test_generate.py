@@ -195,8 +195,10 @@ def test_the_whole_tasks_of_an_answer_that_was_cut_are_kept(params: Params) -> N
     teacher = Teacher(params)
 
     def cut(prompt: Prompt, texts: list[str], name: str) -> list[Entry | Failure]:
-        found = teacher(prompt, texts, name)
-        return [usable({**a, "answer": a["answer"][:-9], "finish_reason": "length"}) for a in found if "key" in a]
+        found = [answer for answer in teacher(prompt, texts, name) if not isinstance(answer, Failure)]
+        for answer in found:
+            answer["answer"], answer["finish_reason"] = answer["answer"][:-9], "length"
+        return [usable(answer) for answer in found]
 
     outcomes = run(params, cut, requests=4, rounds=1, evolve=0.0)
     assert len(kept(outcomes)) == 4 * 3  # of four whole ones, one is a copy
