@@ -13,11 +13,12 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
-from stages.lib import briefs, contract, evolution, records, seeds, tasks
+from stages.lib import attempts, briefs, contract, evolution, records, seeds, tasks
 from stages.lib.bill import Bill
 from stages.lib.briefs import Brief, Briefs, Lists
 from stages.lib.contract import Dep, Out, Refusal
@@ -58,21 +59,24 @@ def main(
     from tqdm import tqdm
 
     journal = Journal(shipped, own=home())
-    prompts = Prompt.load(wording), Prompt.load(evolving)
+    prompts, author = (Prompt.load(wording), Prompt.load(evolving)), attempts.author(teacher)
     counts: Counter[str] = Counter()
     with (
         Bill(spent, "generate", spend) as bill,
-        closing(Pool(seeds.read(seed_file), generate.novelty)) as pool,
+        closing(Pool(seeds.read(seed_file), generate.novelty, beside=generated)) as pool,
         records.Table(generated) as keep,
         records.Table(dropped, records.DROPPED) as drop,
         tqdm(total=generate.wanted, desc="generate", unit="task") as bar,
     ):
-        maker = Maker(
-            pool, briefs.load(lists), prompts, teacher, generate,
-            lambda prompt, texts, name: ask(teacher, spend, journal, prompt, texts, name, bill),
-        )  # fmt: skip
-        # what may not be used is not bought
-        for record, verdict in maker.run() if allowed(generate.licence, licences) else ():
+        made: Iterable[Outcome] = ()
+        if not allowed(generate.licence, licences):  # what may not be used is not bought
+            print(f"generate: nothing is asked, since licences ({licences}) lets no {generate.licence} in")
+        elif author is None:
+            print("generate: engine nllb can only translate, and there is no fallback: nothing is invented")
+        else:
+            asked = partial(ask, author, spend, journal, bill=bill)
+            made = Maker(pool, briefs.load(lists), prompts, author, generate, asked).run()
+        for record, verdict in made:
             if verdict is None:
                 keep.add(record)
                 bar.update()
@@ -132,37 +136,42 @@ class Maker:
 
     def evolve(self) -> Iterator[Outcome]:
         """Rounds in which tasks of the pool give way to what is made of them."""
-        heads = list(range(len(self.pool)))
+        invented, lines = len(self.pool), dict[int, list[int]]()  # by lineage: where it and what is made of it stand
         for number, share in enumerate(evolution.rounds(self.generate.evolve), 1):
-            drawn = evolution.draw(len(heads), share, self.generate.seed, number)
+            drawn = evolution.draw(invented, share, self.generate.seed, number)
             rng = random.Random(f"{self.generate.seed}/operations/{number}")
             operations = briefs.Deck(list(self.lists.operations), rng)
             name = f"generate, evolving {number} of {math.ceil(self.generate.evolve)}"
             for first in range(0, len(drawn), self.generate.requests):
                 part = drawn[first : first + self.generate.requests]
-                parents = [(self.pool.kept(heads[lineage]), operations.deal()) for lineage in part]
+                kin = [lines.get(lineage, [lineage]) for lineage in part]
+                parents = [(self.pool.kept(line[-1]), operations.deal()) for line in kin]
                 texts = [evolution.request(kept.task, by, self.lists.operations[by]) for kept, by in parents]
                 found = self.answers(self.prompts[1], texts, f"{name}, from task {first + 1} of {len(drawn)}")
-                for lineage, (parent, by), text, answer in zip(part, parents, texts, found, strict=True):
+                for lineage, line, (parent, by), text, answer in zip(part, kin, parents, texts, found, strict=True):
                     before, notes = len(self.pool), [*parent.notes, f"evolved: {by}"]
-                    yield from self.settle(self.prompts[1], text, answer, parent.id, notes, parent)
+                    yield from self.settle(self.prompts[1], text, answer, parent.id, notes, parent, line)
                     if len(self.pool) > before:
-                        heads[lineage] = before
+                        lines[lineage] = [*line, before]
 
     def answers(self, prompt: Prompt, texts: list[str], name: str) -> list[Entry | Failure]:
         """An answer to every text, or what came instead of a usable one; a text without any stops the run."""
         self.requests += len(texts)
-        for _ in range(PASSES):
-            found = self.asked(prompt, texts, name)
-            lost = [answer for answer in found if isinstance(answer, Failure) and not answer.answered]
-            if not lost:
+        found = self.asked(prompt, texts, name)
+        for _ in range(PASSES - 1):
+            gone = missing(found)
+            if not gone or not all(failure.again for failure in gone.values()):
                 break
-        else:  # without it later requests would be other ones
+            for place, answer in zip(gone, self.asked(prompt, [texts[place] for place in gone], name), strict=True):
+                found[place] = answer
+        if gone := missing(found):  # without it later requests would be other ones
+            # what may have been billed is told first
+            worst = min(gone.values(), key=lambda failure: failure.again)
             raise Refusal(
-                f"{name}: {len(lost)} of {len(texts)} requests: {lost[0].reason} ({lost[0].detail}). What was answered "
+                f"{name}: {len(gone)} of {len(texts)} requests: {worst.reason} ({worst.detail}). What was answered "
                 "is in the journal: mend the cause and run it again"
             )
-        self.failed += [answer.reason for answer in found if isinstance(answer, Failure)]
+        self.failed += [answer.reason for answer in found if isinstance(answer, Failure) and not whole(answer)]
         if self.requests * self.teacher.max_failed >= 1:
             check_failures(len(self.failed), self.requests, self.teacher, "generate", self.failed)
         return found
@@ -175,6 +184,7 @@ class Maker:
         upstream: str,
         notes: list[str],
         parent: Kept | None = None,
+        kin: Sequence[int] = (),
     ) -> Iterator[Outcome]:
         """The tasks of one answer, each judged and, if it is kept, taken into the pool."""
 
@@ -185,18 +195,30 @@ class Maker:
 
         by, request = self.teacher.model, key(self.teacher, prompt, text)
         if isinstance(answer, Failure):
+            found, said = list[Task | None](whole(answer)), ""
             yield record(UNREADABLE, 0), (answer.reason, answer.detail)
-            return
-        by, request = answer["model"], answer["key"]
-        for place, task in enumerate(tasks.parse(answer["answer"]), 1):
+        else:
+            by, request, said = answer["model"], answer["key"], answer["answer"]
+            found = tasks.parse(said)
+        for place, task in enumerate(found, 1):
             made = record(task or UNREADABLE, place)
             if task is None:
-                yield made, ("malformed", answer["answer"][:300])
+                yield made, ("malformed", said[:300])
                 continue
-            verdict = (parent and evolution.fault(parent.task, task)) or self.pool.judge(task)
+            verdict = (parent and evolution.fault(parent.task, task)) or self.pool.judge(task, kin)
             if verdict is None:
                 self.pool.add(task, made)
             yield made, verdict
+
+
+def missing(found: list[Entry | Failure]) -> dict[int, Failure]:
+    """The requests without any answer, by place."""
+    return {n: answer for n, answer in enumerate(found) if isinstance(answer, Failure) and not answer.answered}
+
+
+def whole(failure: Failure) -> list[Task]:
+    """The whole tasks in an answer that was cut: they are paid for."""
+    return [task for task in tasks.parse(failure.said) if task]
 
 
 def first_round(generate: Generate) -> int:

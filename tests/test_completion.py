@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stages.lib.completion import Answer, Fault, Form, read
+from stages.lib.completion import Answer, Fault, Form, filtered, read
 from stages.lib.contract import Refusal
 from stages.lib.journal import Journal
 from stages.lib.requests import Failure, Prompt
@@ -207,3 +207,12 @@ def test_no_words_of_a_server_hold_the_key(server: Faulty, tmp_path: Path, capfd
         assert "very-secret" not in words and "word@" not in words and str(tmp_path) not in words
     assert "…" in str(found[0]) and "…" in str(fatal.value) and isinstance(found[3], dict)
     assert found[4] == Failure("holds the API key", "the text is not sent and not written down")
+
+
+def test_a_prompt_that_the_servers_filter_refuses_has_an_answer_for_good() -> None:
+    said = (
+        "Error code: 400 - {'error': {'code': 'content_filter', 'message': 'triggering our content management policy'}}"
+    )
+    found = filtered(400, said)
+    assert found and found.finish_reason == "content_filter"
+    assert filtered(400, "Error code: 400 - what is top_k?") is None and filtered(500, said) is None

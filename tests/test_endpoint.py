@@ -58,6 +58,7 @@ def test_a_slow_answer_is_paid_once_and_never_asked_again_by_itself(server: Faul
     asking, texts = teacher(server.url, timeout=0.3), ["[fault:timeout]"]
     (answer,) = ask(asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
     assert isinstance(answer, Failure) and answer.reason == "timed out" and server.billed == {texts[0]: 1}
+    assert not answer.again  # by whoever asks in passes
 
 
 def against(reply: Callable[[asyncio.StreamWriter], Awaitable[None]], own: Path, **changes: Any) -> tuple[Any, int]:

@@ -12,7 +12,7 @@ import pytest
 from stages.lib import briefs, evolution
 from stages.lib.contract import Refusal
 from stages.lib.tasks import Task
-from tools import rekey
+from tools.inputs import inputs
 
 ANSWER = "Đây là một câu trả lời ngắn gọn."
 
@@ -22,7 +22,7 @@ def task(instruction: str, output: str = ANSWER, about: str = "") -> Task:
 
 
 def test_the_lists_are_long_and_a_deck_deals_each_entry_as_often_as_any_other() -> None:
-    lists = briefs.load(rekey.LISTS)
+    lists = briefs.load(inputs().lists)
     assert len(lists.topics) >= 60 and len(lists.personas) >= 40 and len(lists.difficulties) in (3, 4)
     deck = briefs.Deck(lists.topics, random.Random(1))
     dealt = Counter(deck.deal() for _ in range(5 * len(lists.topics)))
@@ -60,6 +60,9 @@ def test_a_broken_list_is_refused_by_name(tmp_path: Path, text: str, said: str) 
         (task("Viết lại yêu cầu đã cho về món Huế."), "copies the prompt"),
         (task("Nêu món Huế.", "#Rewritten Prompt#: Bún bò."), "copies the prompt"),
         (task("Nêu ba món Huế cho người ăn chay, không dùng đậu phụ."), None),
+        (task("Viết lại yêu cầu của khách cho lịch sự hơn."), None),
+        (task("Nêu món Huế.", "Theo yêu cầu đã cho thì là bún bò."), None),
+        (task("So sánh yêu cầu ban đầu với thực đơn cuối cùng."), None),
         (task("Khách nêu yêu cầu mới về món Huế, trả lời sao?"), None),
     ],
 )

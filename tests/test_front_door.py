@@ -44,3 +44,9 @@ def test_make_lists_every_target(root: Path) -> None:
     targets = set(re.search(r"\.PHONY: (.*)", text)[1].split()) - {"help"}  # type: ignore[index]
     told = subprocess.run(["make", "--no-print-directory"], cwd=root, capture_output=True, text=True, check=True).stdout
     assert {line.split()[1] for line in told.splitlines()} - {"help"} == targets
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.vi.md", "DATACARD.md", "DATACARD.vi.md"])
+def test_every_fence_of_a_page_is_closed(root: Path, page: str) -> None:
+    fences = re.findall(r"^ *```.*", (root / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert [fence.strip() for fence in fences[1::2]] == ["```"] * (len(fences) // 2) and len(fences) % 2 == 0

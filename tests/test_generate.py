@@ -12,15 +12,16 @@ import pytest
 
 from stages import generate
 from stages.generate import Maker, Outcome
-from stages.lib import briefs, journal, paramfile, records, tasks
+from stages.lib import attempts, briefs, journal, paramfile, records, tasks
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry
-from stages.lib.params import Params
+from stages.lib.params import Fallback, Nllb, Params
 from stages.lib.pool import Pool
 from stages.lib.records import Record
-from stages.lib.requests import Failure, Prompt, key
+from stages.lib.requests import Failure, Prompt, key, usable
 from stages.lib.tasks import Task
 from tools import rekey
+from tools.inputs import inputs
 
 LISTS = briefs.Lists(
     topics=["chợ", "biển", "núi"], personas=["em bé", "cụ già"], difficulties=["dễ", "khó"],
@@ -165,16 +166,93 @@ def test_a_round_that_brings_hardly_anything_new_is_the_last(
 
 
 def test_what_has_no_answer_is_asked_again_and_then_stops_the_run(params: Params) -> None:
-    teacher, passes = Teacher(params), [0]
+    teacher, calls = Teacher(params), list[int]()
 
     def late(prompt: Prompt, texts: list[str], name: str) -> list[Entry | Failure]:
-        passes[0] += 1
+        calls.append(len(texts))
         found = teacher(prompt, texts, name)
-        return [Failure("timed out", "no answer in 9 s"), *found[1:]] if passes[0] % 3 else found
+        return found if len(calls) % 3 == 0 else [Failure("no answer", "busy"), *found[1:]]
 
     assert run(params, late) == run(params, Teacher(params))
-    with pytest.raises(Refusal, match=r"round 1 of at most 3: 4 of 4 requests: timed out \(slow\)"):
-        run(params, lambda prompt, texts, name: [Failure("timed out", "slow") for _ in texts])
+    assert calls[:4] == [4, 1, 1, 4]  # what was answered isn't asked, and billed, again
+    with pytest.raises(Refusal, match=r"round 1 of at most 3: 4 of 4 requests: no answer \(busy\)"):
+        run(params, lambda prompt, texts, name: [Failure("no answer", "busy") for _ in texts])
+
+
+def test_what_may_have_been_billed_is_not_asked_again(params: Params) -> None:
+    calls = list[int]()
+
+    def slow(prompt: Prompt, texts: list[str], name: str) -> list[Entry | Failure]:
+        calls.append(len(texts))
+        return [*[Failure("no answer", "busy") for _ in texts[1:]], Failure("timed out", "slow", again=False)]
+
+    with pytest.raises(Refusal, match=r"4 of 4 requests: timed out \(slow\)"):
+        run(params, slow)
+    assert calls == [4]
+
+
+def test_the_whole_tasks_of_an_answer_that_was_cut_are_kept(params: Params) -> None:
+    teacher = Teacher(params)
+
+    def cut(prompt: Prompt, texts: list[str], name: str) -> list[Entry | Failure]:
+        found = [answer for answer in teacher(prompt, texts, name) if not isinstance(answer, Failure)]
+        for answer in found:
+            answer["answer"], answer["finish_reason"] = answer["answer"][:-9], "length"
+        return [usable(answer) for answer in found]
+
+    outcomes = run(params, cut, requests=4, rounds=1, evolve=0.0)
+    assert len(kept(outcomes)) == 4 * 3  # of four whole ones, one is a copy
+    assert reasons(outcomes) == {"truncated": 4, "not novel": 4}
+
+
+def test_an_evolved_task_may_hold_all_words_of_its_parent(params: Params) -> None:
+    def longer(prompt: Prompt, text: str) -> str:
+        if prompt.name != "evolve":
+            return inventive(prompt, text)
+        parent = json.loads(text)["task"]["instruction"]
+        return json.dumps(task(f"{parent} Nhớ dùng thêm {words(text, 2)} nhé em."))  # eight words
+
+    outcomes = run(params, Teacher(params, longer), evolve=2.0)
+    assert reasons(outcomes) == {"not novel": 12} and len(kept(outcomes)) == 3 * 48
+
+
+def test_what_can_only_translate_invents_nothing(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    nllb = params.teacher.model_copy(update={"engine": "nllb", "nllb": Nllb(quantization="int8", beam=4)})
+    stage(params.model_copy(update={"teacher": nllb}), tmp_path, inputs().shipped)
+    assert "engine nllb can only translate, and there is no fallback" in capsys.readouterr().out
+    assert not records.count(tmp_path / "kept.parquet") and not records.count(tmp_path / "spend.parquet")
+    stage(params.model_copy(update={"licences": ["MIT"]}), tmp_path, inputs().shipped)
+    assert "nothing is asked, since licences" in capsys.readouterr().out
+
+
+def test_the_fallback_invents_where_the_teacher_is_a_translation_model(params: Params) -> None:
+    llm = Fallback(engine="openai", model="llm", base_url="http://localhost/v1", api_key="K")
+    nllb, decoding = llm.model_copy(update={"engine": "nllb", "model": "nllb"}), Nllb(quantization="int8", beam=4)
+
+    def who(engine: str, fallback: Fallback | None) -> tuple[str, str] | None:
+        dials = {"engine": engine, "nllb": decoding, "fallback": fallback}
+        found = attempts.author(params.teacher.model_copy(update=dials))
+        assert found is None or found.nllb is None
+        return (found.engine, found.model) if found else None
+
+    assert who("nllb", llm) == ("openai", "llm") and who("nllb", nllb) is None and who("nllb", None) is None
+    assert who("journal", llm) == ("journal", "llm")  # the answers of that run, from the journal alone
+    assert who("openai", nllb) == ("openai", params.teacher.model)
+    both = params.teacher.model_copy(update={"nllb": decoding, "fallback": nllb})
+    assert key(both, PROMPTS[0], "x") == key(params.teacher, PROMPTS[0], "x")
+
+
+def test_answers_are_filed_under_their_own_teacher_alone(params: Params) -> None:
+    entries = list(journal.entries(inputs().shipped))
+    rekey.check(entries, params.teacher, inputs().shipped)
+    with pytest.raises(Refusal, match="holds answers of project-authors"):
+        rekey.check(entries, params.teacher.model_copy(update={"model": "gpt"}), inputs().shipped)
+    extra = next(entry for entry in entries if entry["prompt"] == "generate").copy()
+    extra["key"] = "0" * 32
+    assert rekey.replay([*entries, extra], params, inputs())[1] == [extra]
 
 
 def test_an_answer_that_can_not_be_used_is_counted_and_too_many_stop_the_run(params: Params) -> None:
@@ -201,7 +279,7 @@ def test_an_answer_that_can_not_be_used_is_counted_and_too_many_stop_the_run(par
 
 def stage(params: Params, folder: Path, shipped: Path) -> None:
     generate.main(
-        rekey.SEEDS, rekey.LISTS, rekey.PROMPTS / "generate.yaml", rekey.PROMPTS / "evolve.yaml", shipped,
+        *inputs()._replace(shipped=shipped),
         folder / "kept.parquet", folder / "dropped.parquet", folder / "spend.parquet",
         teacher=params.teacher, spend=params.spend, generate=params.generate, licences=params.licences,
     )  # fmt: skip
@@ -211,20 +289,20 @@ def test_the_shipped_answers_are_what_the_stage_asks_for(
     params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    stage(params, tmp_path, rekey.SHIPPED)
+    stage(params, tmp_path, inputs().shipped)
     rows = list(records.read(tmp_path / "kept.parquet"))
-    answers = [entry for entry in journal.entries(rekey.SHIPPED) if entry["prompt"] in rekey.MADE]
+    answers = [entry for entry in journal.entries(inputs().shipped) if entry["prompt"] in ("generate", "evolve")]
     assert {row["request"] for row in rows} <= {entry["key"] for entry in answers}
     made = sum(len(tasks.parse(entry["answer"])) for entry in answers)
     assert len(rows) + records.count(tmp_path / "dropped.parquet") == made and len(rows) >= 160
-    prompts = {path.stem: Prompt.load(path) for path in rekey.PROMPTS.glob("*.yaml")}
-    assert rekey.replay(answers, params, prompts, rekey.LISTS, rekey.SEEDS) == answers
+    assert rekey.replay(answers, params, inputs()) == (answers, [])
 
 
 def test_a_teacher_of_whom_nothing_can_be_kept_leaves_no_table(
     params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generate, "ask", lambda *given: Teacher(params, lambda prompt, text: "Vâng ạ.")(*given[3:6]))
+    polite = Teacher(params, lambda prompt, text: "Vâng ạ.")
+    monkeypatch.setattr(generate, "ask", lambda *given, bill: polite(*given[3:6]))
     with pytest.raises(Refusal, match=r"none of 6 answers and tasks could be kept \(malformed 6\)"):
         stage(params, tmp_path, tmp_path / "nothing")
     assert not (tmp_path / "kept.parquet").exists()

@@ -20,6 +20,7 @@ from stages.lib.journal import Journal, entries, home
 from stages.lib.params import Fallback, Params, Price
 from stages.lib.records import Message
 from tools import estimate, foresee, price
+from tools.inputs import inputs
 
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
 SAMPLE = list(entries(Path("data/sample/teacher.jsonl")))
@@ -121,9 +122,8 @@ class Shop:
         """Run both stages; what each one's answers cost, by stage."""
         dials, bills = self.at(seed), [Path("data/generate.spend.parquet")]
         common: dict[str, Any] = {"teacher": dials.teacher, "spend": dials.spend, "licences": dials.licences}
-        prompts = [foresee.PROMPTS / f"{prompt}.yaml" for prompt in ("generate", "evolve")]
         made = [Path("data/generate.parquet"), Path("data/generate.dropped.parquet"), *bills]
-        words = [foresee.SEEDS, foresee.BRIEFS, *prompts, foresee.SHIPPED, *made]
+        words = [*inputs(), *made]
         generate.main(*words, generate=dials.generate, **common)
         for name in self.sources:
             Path("data/vi").mkdir(exist_ok=True)
@@ -142,7 +142,7 @@ def table(name: str) -> Path:
 
 @pytest.fixture
 def shop(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    for part in ("stages", "data/sample", "params.yaml", "recipes"):
+    for part in ("stages", "data/sample", "params.yaml", "recipes", "dvc.yaml"):
         (tmp_path / part).parent.mkdir(exist_ok=True)
         (tmp_path / part).symlink_to(root / part)
     monkeypatch.chdir(tmp_path)

@@ -8,11 +8,11 @@ import pytest
 from stages.lib import records, seeds, tasks
 from stages.lib.contract import Refusal
 from stages.lib.pool import Pool
-from tools import rekey
+from tools.inputs import inputs
 
 
 def test_the_seed_tasks_are_many_sound_and_unlike_each_other() -> None:
-    found = seeds.read(rekey.SEEDS)
+    found = seeds.read(inputs().seed_file)
     assert len(found) >= 175
     assert [(one["instruction"], tasks.fault(one)) for one in found if tasks.fault(one)] == []
     with closing(Pool([], 0.7)) as pool:

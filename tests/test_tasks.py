@@ -7,6 +7,19 @@ from stages.lib.tasks import Task
 
 ANSWER = "Đây là một câu trả lời ngắn gọn."
 
+NO_ORDERS = [  # to draw, to play or to look at something
+    "Hướng dẫn tải ảnh từ điện thoại sang máy tính",
+    "Hướng dẫn cách xem bản đồ trên điện thoại",
+    "Nêu các bước chèn biểu đồ vào trang tính Excel",
+    "Làm thế nào để tải video lên YouTube?",
+    "Trẻ dưới hai tuổi xem video nhiều có hại gì?",
+    "Hát ru có ích gì với trẻ nhỏ?",
+    "Vẽ tranh có giúp giảm căng thẳng không?",
+    "Quay lại trường sau nhiều năm, tôi nên chuẩn bị gì?",
+    "Quay đầu xe ở đâu thì bị phạt?",
+    "Chụp X-quang có hại không?",
+]
+
 
 def task(instruction: str, output: str = ANSWER, about: str = "") -> Task:
     return {"instruction": instruction, "input": about, "output": output}
@@ -23,6 +36,12 @@ def task(instruction: str, output: str = ANSWER, about: str = "") -> Task:
         ('{"tasks": [{"instruction": "Kể.", "output": "Rồi."}, {"instruction": "Tả.", "outp', ["Kể.", None]),
         ('{"tasks": {"instruction": "Kể.", "output": "Rồi."}}', ["Kể.", None]),
         ('{"tasks": []}', [None]),
+        (
+            '<think>Thử {"instruction": "Nháp.", "output": "…"}.</think>\n{"instruction": "Kể.", "output": "Rồi."}',
+            ["Kể."],
+        ),
+        ('{"note": "ba nhiệm vụ"} [{"instruction": "Kể.", "output": "Rồi."}]', ["Kể."]),
+        ('[{"instruction": "Kể."}, {"instruction": "Tả."}] Hết.', [None, None]),
         ('{"tasks": [{"instruction": ["Kể."], "output": "Rồi."}]}', [None]),
         ("Tôi không hiểu.", [None]),
         ("", [None]),
@@ -44,6 +63,9 @@ def test_a_reply_is_read_with_or_without_a_schema(reply: str, found: list[str | 
         (task("Kể một câu chuyện vui.", "dài " * 1600), "too long"),
         (task("Hãy vẽ một con mèo đang ngủ."), "needs another medium"),
         (task("Xem bức ảnh rồi cho biết có mấy người."), "needs another medium"),
+        (task("Vẽ sơ đồ mạng của công ty."), "needs another medium"),
+        (task("Hát một bài về mẹ cho em nghe."), "needs another medium"),
+        (task("Dựa vào biểu đồ, cho biết quý nào bán được nhiều nhất."), "needs another medium"),
         (task("Dịch câu sau."), "input missing"),
         (task("Sửa lỗi chính tả trong đoạn văn dưới đây:"), "input missing"),
         (task("Write a short story about the sea and the people in it."), "not Vietnamese"),
@@ -51,6 +73,7 @@ def test_a_reply_is_read_with_or_without_a_schema(reply: str, found: list[str | 
         (task("Tả con đường làng.", "Con duong lang em rat dep va co nhieu cay xanh."), "not Vietnamese"),
         (task("Tả con đường làng.", "..."), "no answer"),
         (task("Tả con đường làng.", "[câu trả lời]"), "no answer"),
+        (task("Tả con đường làng.", "<câu trả lời>"), "no answer"),
         (task("Tả con đường làng.", "Rất tiếc, tôi không thể giúp bạn việc này."), "refusal"),
         (task("Tả con đường làng.", "Tôi là một mô hình ngôn ngữ nên không thể đi bộ."), "refusal"),
         (task("Tả con đường làng.", "Tả con đường làng!"), "repeats the instruction"),
@@ -82,6 +105,8 @@ def test_what_is_wrong_with_a_task_has_a_name(given: Task, reason: str) -> None:
             ANSWER,
             "Trăng như đĩa bạc. Đĩa bạc như trăng.",
         ),
+        *[task(instruction) for instruction in NO_ORDERS],
+        *[task("Cho biết giá trị hoặc thẻ được hỏi.", output) for output in ("[4]", "[]", "<br>")],
         task("Đặt tên cho tệp tin chứa hướng dẫn nấu ăn.", "huong_dan_nau_an.txt"),
     ],
 )

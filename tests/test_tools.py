@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stages.lib.journal import Journal
 from tools import pull, push, store, verify
 from tools.store import Object
 
@@ -191,6 +192,24 @@ def test_an_answer_put_aside_by_a_pull_that_died_is_brought_back(
     pull.bring_back()
     pull.bring_back()
     assert pull.JOURNAL.read_text(encoding="utf-8") == "mine\n" and not pull.ASIDE.exists()
+
+
+def test_where_two_clones_bought_the_same_answer_all_use_the_one_that_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def line(key: str, answer: str) -> str:
+        about = {"model": "m", "prompt": "p", "input": "i", "answer": answer, "finish_reason": "stop", "usage": {}}
+        return json.dumps({"key": key, **about}) + "\n"
+
+    pull.JOURNAL.parent.mkdir(parents=True)
+    pull.JOURNAL.write_text(line("a", "theirs") + line("b", "same"), encoding="utf-8")
+    pull.ASIDE.write_text(line("a", "mine") + line("b", "same") + line("c", "mine"), encoding="utf-8")
+    pull.bring_back()
+    found = Journal(own=pull.JOURNAL).answers
+    assert {key: found[key]["answer"] for key in "abc"} == {"a": "theirs", "b": "same", "c": "mine"}
+    assert len(pull.lines(pull.JOURNAL)) == 4 and "note: 1 requests" in capsys.readouterr().out
 
 
 def test_objects_are_compared_by_size_and_told_once() -> None:

@@ -27,11 +27,11 @@ from stages.lib.pool import Pool
 from stages.lib.requests import Failure, Prompt, key, usable
 from stages.lib.tasks import Task
 from tools import estimate
+from tools.inputs import inputs
 
 SHIPPED = Path("data/sample/teacher.jsonl")
-SEEDS = Path("data/sample/seed_tasks.jsonl")
-BRIEFS = Path("stages/lexicons/briefs.yaml")
 PROMPTS = Path("stages/prompts")
+PARTS = ("generate", "evolve")  # of generate: inventing and evolving
 LOOKED_AT = 20_000  # new requests of a stage whose tokens are estimated one by one; the others by their length
 DRAWN = 200  # requests of generate from which the usual one is made
 KEPT = 0.8  # share of the invented tasks that stay, where no answer has told yet
@@ -103,21 +103,24 @@ def retried(dials: Params) -> float:
 
 def invented(dials: Params, journal: Journal) -> Stage:
     """The requests of generate: gone through as far as the journal knows them, then estimated."""
-    teacher, dial, stage = dials.teacher, dials.generate, Stage("generate", rounds=dials.generate.rounds)
-    if not allowed(dial.licence, dials.licences):
+    author, dial, stage = attempts.author(dials.teacher), dials.generate, Stage("generate")
+    if author is None or not allowed(dial.licence, dials.licences):
         return stage
-    prompts = Prompt.load(PROMPTS / "generate.yaml"), Prompt.load(PROMPTS / "evolve.yaml")
-    lists, known, kept = briefs.load(BRIEFS), Counter[str](), dict[str, int]()
+    teacher, dials = author, dials.model_copy(update={"teacher": author})
+    stage.rounds, files = dial.rounds, inputs()
+    prompts, lists, tasks = files.prompts(), briefs.load(files.lists), seeds.read(files.seed_file)
+    known, kept = Counter[str](), dict[str, int]()
 
     def answers(prompt: Prompt, texts: list[str], _: str) -> list[Entry | Failure]:
-        kept.setdefault(prompt.name, len(pool))  # when a part begins
+        part = PARTS[prompts.index(prompt)]
+        kept.setdefault(part, len(pool))  # when it begins
         found = [journal.answers.get(key(teacher, prompt, text)) for text in texts]
-        known[prompt.name] += sum(answer is not None for answer in found)
+        known[part] += sum(answer is not None for answer in found)
         if None in found:
             raise Unknown
         return [usable(answer) for answer in found if answer]
 
-    with closing(Pool(seeds.read(SEEDS), dial.novelty)) as pool:
+    with closing(Pool(tasks, dial.novelty)) as pool:
         maker = generate.Maker(pool, lists, prompts, teacher, dial, answers)
         try:
             for _ in tqdm(maker.run(), desc="generate", unit="task", delay=SHOWN):
@@ -126,16 +129,14 @@ def invented(dials: Params, journal: Journal) -> Stage:
         except Unknown:
             left = remaining(dials, len(pool), known, kept)
     stage.known, stage.requests = known.total(), known.total() + left.total()
-    tasks = seeds.read(SEEDS)
     a_task = estimate.tokens(json.dumps(tasks, ensure_ascii=False)) / len(tasks)
     drawn = typical(dials, tasks, lists)
-    for prompt, count in zip(prompts, (dial.tasks, 1), strict=True):
+    for name, prompt, count in zip(PARTS, prompts, (dial.tasks, 1), strict=True):
 
         def written(_: str, tokens: float = estimate.REPLY + count * a_task) -> float:
             return tokens
 
-        part = Stage(prompt.name, requests=left[prompt.name])
-        texts = drawn[prompt.name]
+        part, texts = Stage(name, requests=left[name]), drawn[name]
         each = sum(estimate.asked(prompt, teacher.json_schema, text) for text in texts) / len(texts)
         part.prompt, part.completion = each * part.new, written("") * part.new
         scaled(dials, journal, part, prompt, written, 1.0)

@@ -1,7 +1,7 @@
 """Fetch what this commit holds: ``python -m tools.pull`` (``make pull``).
 
 Goes further than ``dvc pull``: when it fails it names each file, the object that it needs and what the remote
-has under that name; and answers of a teacher that were bought here since are kept, behind those that arrive.
+has under that name; and answers of a teacher that were bought here since are kept, ahead of those that arrive.
 Not covered: repairing a remote (``tools/push.py``, in a clone that is whole).
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.lib import journal_index
 from stages.lib.contract import Refusal
 from tools import store
 
@@ -73,16 +74,31 @@ def put_aside() -> None:
 
 
 def bring_back() -> None:
-    """Add the answers that were put aside to those that arrived, each line once."""
+    """Add the answers that were put aside to those that arrived, each line once.
+
+    They stand first: where both have an answer to the same request the last one counts, so that all clones agree.
+    """
     if not ASIDE.exists():
         return
-    known = set(lines(JOURNAL)) if JOURNAL.exists() else set()
+    arrived = lines(JOURNAL) if JOURNAL.exists() else []
+    known = set(arrived)
+    own = [line for line in lines(ASIDE) if line not in known]
     JOURNAL.parent.mkdir(parents=True, exist_ok=True)
-    with JOURNAL.open("a", encoding="utf-8") as log:
-        log.writelines(f"{line}\n" for line in lines(ASIDE) if line not in known)
+    whole = JOURNAL.with_name(f"{JOURNAL.name}.whole")
+    with whole.open("w", encoding="utf-8") as log:
+        log.writelines(f"{line}\n" for line in [*own, *arrived])
         log.flush()
         os.fsync(log.fileno())
+    os.replace(whole, JOURNAL)
     ASIDE.unlink()
+    if twice := len(keys(own) & keys(arrived)):
+        print(f"note: {twice} requests had another answer here than in the journal that arrived, whose answers count")
+
+
+def keys(found: list[str]) -> set[str]:
+    """The keys of the lines that hold an answer."""
+    entries = (journal_index.parse(line.encode("utf-8")) for line in found)
+    return {entry["key"] for entry in entries if entry}
 
 
 def lines(path: Path) -> list[str]:

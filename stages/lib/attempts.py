@@ -17,6 +17,7 @@ from stages.lib.meaning import SCORE, UNJUDGED, Meaning
 from stages.lib.params import Checks, Spend, Teacher
 from stages.lib.records import Record
 from stages.lib.requests import Failure, Prompt, key
+from stages.lib.requests import first as first
 from stages.lib.stops import Habit
 from stages.lib.teacher import ask
 from stages.lib.translation import Part
@@ -117,12 +118,6 @@ def settle(records: Iterable[Record], desk: Desk) -> list[Job]:
     return jobs
 
 
-def first(teacher: Teacher) -> Teacher:
-    """The teacher itself; how an NLLB model decodes is no part of its requests where only the fallback is one."""
-    only = teacher.fallback is not None and teacher.fallback.engine == "nllb" and teacher.engine != "nllb"
-    return teacher.model_copy(update={"nllb": None}) if only else teacher
-
-
 def fallback(teacher: Teacher) -> Teacher | None:
     """Who is asked in the end; where answers come from the journal alone, theirs do, too."""
     other = teacher.fallback
@@ -131,6 +126,14 @@ def fallback(teacher: Teacher) -> Teacher | None:
     engine = "journal" if teacher.engine == "journal" else other.engine
     nllb = teacher.nllb if other.engine == "nllb" else None
     return teacher.model_copy(update={**other.model_dump(), "engine": engine, "nllb": nllb, "fallback": None})
+
+
+def author(teacher: Teacher) -> Teacher | None:
+    """Who can do more than translate: the teacher, or the fallback where the teacher is an NLLB model."""
+    other = fallback(teacher)
+    if teacher.engine == "nllb" or (teacher.engine == "journal" and first(teacher).nllb):  # the journal's: what it was
+        return other if other and other.engine != "nllb" and not other.nllb else None
+    return teacher.model_copy(update={"nllb": None})
 
 
 def waiting(jobs: list[Job]) -> list[Task]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stages.lib import account
-from stages.lib.completion import Answer, Form, read
+from stages.lib.completion import Answer, Form, filtered, read
 from stages.lib.contract import Refusal
 from stages.lib.endpoint import QUIET, api_key
 from stages.lib.journal import Entry, Journal
@@ -188,7 +188,8 @@ class Desk:
         except (ValueError, KeyError, TypeError, AttributeError):
             return  # no reply to anything that was asked
         status, body, text = response.get("status_code"), response.get("body"), bodies[key]["messages"][-1]["content"]
-        outcome = read(self.form, json.dumps(body).encode()) if status == 200 else None
+        said = self.form.shown(json.dumps(row.get("error") or body, ensure_ascii=False), 1000)
+        outcome = read(self.form, json.dumps(body).encode()) if status == 200 else filtered(status, said)
         if isinstance(outcome, Answer):
             usage = outcome.usage | ({account.BATCHED: 1} if outcome.usage else {})
             self.journal.note(
@@ -201,7 +202,7 @@ class Desk:
             self.missing.discard(key)
             return
         self.purse.free(hold)
-        said = self.form.shown(json.dumps(row.get("error") or body, ensure_ascii=False), 300)
+        said = said[:300]
         if status == 400 and self.form.learned(bodies[key], said):
             self._again(key, "request refused", said)
         elif status is not None and status < 500 and status not in (200, 408, 409, 429):

@@ -25,6 +25,8 @@ UNSUPPORTED = re.compile(
     r"support|unrecogni|unknown|unexpected|not (permitted|allowed)|extra|deprecated", re.IGNORECASE
 )
 SECRET = 12  # characters of a key that is one: local servers take any word, which may stand in a text
+# Azure refuses what its filter finds in a request, and says so in the words of its error
+FILTERED = re.compile(r"content_filter|content management policy|ResponsibleAIPolicyViolation", re.IGNORECASE)
 GATEWAY = (504, 524)  # somebody on the way stopped waiting: the model went on, at a price
 
 
@@ -133,7 +135,12 @@ def broken(form: Form, error: Exception) -> Fault:
     return Fault("no answer", detail, billed=True)
 
 
-def refused(form: Form, sent: Mapping[str, Any], error: "APIStatusError") -> Fault | None:
+def filtered(status: int | None, said: str) -> Answer | None:
+    """The answer that a content filter leaves of a request that it refused for good; its tokens are unknown."""
+    return Answer("", "content_filter", {}) if status == 400 and FILTERED.search(said) else None
+
+
+def refused(form: Form, sent: Mapping[str, Any], error: "APIStatusError") -> Answer | Fault | None:
     """What a status other than 200 means; a refusal that will meet every request is raised."""
     status, said = error.status_code, form.shown(error, 1000)
     headers = error.response.headers
@@ -141,6 +148,8 @@ def refused(form: Form, sent: Mapping[str, Any], error: "APIStatusError") -> Fau
         raise Refusal(f"the teacher at {form.address} refuses every request: {said[:200]}")
     if status == 402 or error.code == "insufficient_quota":
         raise Refusal("the teacher's account has no credit left; what was bought is in the journal")
+    if answer := filtered(status, said):
+        return answer
     if status == 400 and form.learned(sent, said):
         return None
     if status == 400 and "response_format" in sent and re.search(r"response_format|json_schema", said):

@@ -163,9 +163,9 @@ async def one(desk: Desk, client: "AsyncOpenAI", key: str, text: str) -> Failure
         (purse.lose if outcome.billed else purse.free)(hold)
         lost += outcome.billed
         if not outcome.again:
-            return Failure(outcome.reason, outcome.detail)
+            return Failure(outcome.reason, outcome.detail, again=False)
         if lost == LOST or tries > teacher.retries:
-            return Failure(outcome.reason, f"{tries} tries; the last: {outcome.detail}")
+            return Failure(outcome.reason, f"{tries} tries; the last: {outcome.detail}", again=not lost)
         await limits.rest(pause(tries - 1, outcome.wait))
         hold = await purse.hold(size, teacher.max_tokens)
 

@@ -15,11 +15,14 @@ from stages.lib import vietnamese
 from stages.lib.records import Verdict
 from stages.lib.tasks import FIELDS, Task
 
-# words of the request and its prompt that have no place in a task
+# words of the request and its prompt that have no place in a task, and those that have none in its instruction
+MARKED = re.compile(
+    r"#+ ?(?:given|rewritten|created) prompt ?#*|\b(?:given|rewritten|created) (?:prompt|task|instruction)\b",
+    re.IGNORECASE,
+)
 COPIED = re.compile(
-    r"#+ ?(?:given|rewritten|created) prompt ?#*|\b(?:given|rewritten|created) (?:prompt|task|instruction)\b"
-    r"|\b(?:nhiệm vụ|yêu cầu|câu lệnh|tác vụ|prompt) (?:đã cho|gốc|ban đầu|được viết lại|đã viết lại)\b"
-    r"|\bphiên bản (?:khó|phức tạp) hơn\b|\bviết lại (?:yêu cầu|nhiệm vụ|prompt)\b",
+    r"\b(?:nhiệm vụ|yêu cầu|câu lệnh|tác vụ|prompt) (?:đã cho|được viết lại|đã viết lại)\b"
+    r"|\bphiên bản (?:khó|phức tạp) hơn\b",
     re.IGNORECASE,
 )
 
@@ -35,7 +38,7 @@ def fault(parent: Task, task: Task) -> Verdict | None:
     if all(vietnamese.key(parent[name]) == vietnamese.key(task[name]) for name in ("instruction", "input")):
         return "unchanged", "the instruction and the input are the parent's"
     for name in FIELDS:
-        match = COPIED.search(task[name])
+        match = MARKED.search(task[name]) or (COPIED.search(task[name]) if name == "instruction" else None)
         if match and match[0].lower() not in parent[name].lower():
             return "copies the prompt", match[0]
     return None

@@ -4,7 +4,8 @@ A model is a hub repository at a pinned commit (``owner/name@<40 hex digits>``),
 its weights are safetensors, nothing else is read. CTranslate2 runs the dense ones (600M, 1.3B, 3.3B), in int8 at a
 quarter of the size; it converts a model once, into data/nllb of the main checkout. Without CTranslate2, and for the
 54B mixture of experts, which it doesn't know, transformers runs the same weights, in float32 or float16. Both get the
-same ids and search in the same way; in float32 they say the same. Not covered: what is said (``stages/lib/nllb.py``).
+same ids and search in the same way; in float32 they say all but the same. A folder is known by its name alone, in the
+answers' keys, too: rename it when its weights change. Not covered: what is said (``stages/lib/nllb.py``).
 """
 
 import fcntl

@@ -11,7 +11,7 @@ in other words are both new.
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -103,8 +103,11 @@ class Novelty:
             self._segments.append(Segment(len(self)))
         self._segments[-1].add(sequence)
 
-    def nearest(self, text: str, above: float = 0.0) -> tuple[float, int] | None:
-        """(ROUGE-L, place in the pool) of the first most similar text, if its ROUGE-L is above the bound."""
+    def nearest(self, text: str, above: float = 0.0, but: Collection[int] = frozenset()) -> tuple[float, int] | None:
+        """(ROUGE-L, place in the pool) of the first most similar text, if its ROUGE-L is above the bound.
+
+        Those at the places ``but`` are left out.
+        """
         from rapidfuzz import process
         from rapidfuzz.distance import Indel
 
@@ -112,7 +115,7 @@ class Novelty:
         best: tuple[float, int] | None = None
         for segment in self._segments:
             one = segment.encode(sequence)
-            places = segment.candidates(one, above)
+            places = [place for place in segment.candidates(one, above) if segment.first + place not in but]
             if not places:
                 continue
             others = [segment.texts[place] for place in places]

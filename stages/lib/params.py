@@ -170,7 +170,7 @@ class Generate(Section):
     tasks: PositiveInt
     briefed: Share
     novelty: Share
-    evolve: Annotated[float, Field(ge=0)]
+    evolve: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 
 
 class Toxicity(Section):

@@ -9,7 +9,9 @@ import json
 import random
 import tempfile
 from array import array
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from stages.lib.novelty import Novelty
 from stages.lib.records import Record, Verdict
@@ -29,12 +31,13 @@ class Kept:
 class Pool:
     """Tasks by place, and whether a new one is unlike all of them. To be closed."""
 
-    def __init__(self, seeds: list[Task], novelty: float) -> None:
+    def __init__(self, seeds: list[Task], novelty: float, beside: Path | None = None) -> None:
         self.seeds = seeds
         self._bound = novelty
         self._known = Novelty(task["instruction"] for task in seeds)
         self._offsets = array("Q")
-        self._spool = tempfile.TemporaryFile("w+b")  # noqa: SIM115
+        folder = beside.parent if beside else None  # of an output: there is room where that has room
+        self._spool = tempfile.TemporaryFile("w+b", dir=folder)  # noqa: SIM115
 
     def __len__(self) -> int:
         """How many were kept, without the seeds."""
@@ -63,11 +66,12 @@ class Pool:
         places = rng.sample(range(len(self)), min(invented, len(self)))
         return shown + [self.kept(place).task for place in places]
 
-    def judge(self, task: Task) -> Verdict | None:
-        """Why a task is not kept, with the detail, or None."""
+    def judge(self, task: Task, kin: Collection[int] = ()) -> Verdict | None:
+        """Why a task is not kept, with the detail, or None; it may be like those of which it was made."""
         if verdict := fault(task):
             return verdict
-        if found := self._known.nearest(task["instruction"], above=self._bound):
+        but = {len(self.seeds) + place for place in kin}
+        if found := self._known.nearest(task["instruction"], above=self._bound, but=but):
             similarity, place = found
             alike = self.seeds[place] if place < len(self.seeds) else self.kept(place - len(self.seeds)).task
             return "not novel", f"ROUGE-L {similarity:.2f} with: {alike['instruction']}"

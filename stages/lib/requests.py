@@ -50,11 +50,14 @@ class Failure:
     reason: str
     detail: str = ""
     answered: bool = False
+    again: bool = True  # to ask once more can't pay twice
+    said: str = ""  # what there is of an answer that was cut
 
 
 def key(teacher: Teacher, prompt: Prompt, text: str) -> str:
     """The hash of all that could change the answer, and of nothing else (an endpoint may move)."""
-    decoding = teacher.nllb.model_dump() if teacher.nllb else None
+    nllb = first(teacher).nllb
+    decoding = nllb.model_dump() if nllb else None
     return fingerprint(
         [
             teacher.model, teacher.temperature, teacher.max_tokens, decoding,
@@ -63,10 +66,17 @@ def key(teacher: Teacher, prompt: Prompt, text: str) -> str:
     )  # fmt: skip
 
 
+def first(teacher: Teacher) -> Teacher:
+    """The teacher itself; how an NLLB model decodes is no part of its requests where only the fallback is one."""
+    only = teacher.fallback is not None and teacher.fallback.engine == "nllb" and teacher.engine != "nllb"
+    return teacher.model_copy(update={"nllb": None}) if only else teacher
+
+
 def usable(entry: Entry) -> Entry | Failure:
     """An answer that was finished, or the named reason why it can't be used."""
     if entry["finish_reason"] == "length":
-        return Failure("truncated", f"stopped at max_tokens after {len(entry['answer'])} characters", answered=True)
+        cut = f"stopped at max_tokens after {len(entry['answer'])} characters"
+        return Failure("truncated", cut, answered=True, said=entry["answer"])
     if entry["finish_reason"] != "stop":
         return Failure("refused by the teacher", f"finish_reason {entry['finish_reason']}", answered=True)
     return entry if entry["answer"].strip() else Failure("empty answer", answered=True)

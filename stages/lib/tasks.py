@@ -8,6 +8,7 @@ and whether its answer is true.
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from stages.lib import answers, language, vietnamese
@@ -16,22 +17,29 @@ from stages.lib.records import Verdict
 Task = dict[str, str]
 FIELDS = ("instruction", "input", "output")
 START, TASK = re.compile(r"\{\s*\"|\[\s*\{"), re.compile(r"\{\s*\"instruction\"")  # of a reply, of a task in it
+THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # of a model that shows how it came to its reply
 SHORTEST, LONGEST, WHOLE = 3, 200, 1500  # syllables of an instruction, at least and at most, and of a whole task
 JUDGED = 5  # syllables of an answer, from which lost marks are looked for: a shorter one may be a name or a formula
 PROSE = 16  # syllables of a last line, from which it has to end as a sentence does
 ENGLISH = 0.5  # share of an instruction's words that may be English: it may quote what is to be translated
 NOT_VIETNAMESE = ("en", "other", "vi-no-diacritics")
-# what a text model can't do: an order to draw or to play, or a look at what isn't there
+# what a text model can't do: an order to draw or to play something, or to look at what isn't there; no question is one
+SEEN = r"(?:ảnh|bức hình|tấm hình|hình vẽ|video|đoạn phim|bản nhạc|bài hát|ghi âm|biểu đồ|sơ đồ|bản đồ)\b"
+THING = r"(?:một|hai|ba|vài|lại|giúp|cho|bức|con|cái|bài|đoạn|bản|hình|tranh|chân dung|logo|clip)\b"
 OTHER_MEDIUM = re.compile(
-    r"^(?:(?:em|bạn|anh|chị) )?(?:hãy )?(?:vẽ|hát|quay|chụp|ghi âm|phát (?:một )?(?:bản|bài|đoạn) (?:nhạc|hát))\b"
-    r"|\b(?:xem|nghe|nhìn|quan sát|chèn|tải|dựa vào)\b[^.,;:?]{0,16}"
-    r"\b(?:ảnh|bức hình|tấm hình|hình vẽ|video|đoạn phim|bản nhạc|bài hát|ghi âm|biểu đồ|sơ đồ|bản đồ)\b",
-    re.IGNORECASE,
+    r"^(?!.*\?\W*$)(?:(?:em|bạn|anh|chị) )?(?:hãy )?(?:"
+    r"phát (?:một )?(?:bản|bài|đoạn) (?:nhạc|hát)\b"
+    rf"|(?:vẽ|hát|quay|chụp|ghi âm) (?:{THING}|{SEEN})"
+    rf"|(?:xem|nghe|nhìn|quan sát|chèn|tải|dựa vào)\b[^.,;:?]{{0,16}}\b{SEEN})",
+    re.IGNORECASE | re.DOTALL,
 )
 # it speaks of a text that comes after it
 POINTS = re.compile(r"\b(?:sau|sau đây|dưới đây|bên dưới)\s*[.:]*$", re.IGNORECASE)
 PLACEHOLDER = re.compile(
-    r"(?:n/a|todo|(?:không có|chưa có) câu trả lời|\[[\w\s]{0,40}\]|<[\w\s]{0,40}>|\.{2,}|…+)[.!]?", re.IGNORECASE
+    # a name in brackets; a number or nothing in them, or one ASCII word as a tag has it, may be the answer
+    r"(?:n/a|todo|(?:không có|chưa có) câu trả lời|\[(?!\d)\w[\w\s]{1,39}\]|<(?![\x21-\x7e]*>)\w[\w\s]{1,39}>"
+    r"|\.{2,}|…+)[.!]?",
+    re.IGNORECASE,
 )
 UNABLE = re.compile(
     r"\W*(?:(?:rất|thật|thành thật)? ?(?:xin lỗi|tiếc)[^.!?]{0,40}?\b)?(?:tôi|mình|em) (?:rất tiếc )?"
@@ -47,13 +55,28 @@ def parse(reply: str) -> list[Task | None]:
 
     Of a reply that is broken somewhere, the tasks that are whole are taken: they are paid for.
     """
-    found = first_json(reply, START)
-    if isinstance(found, dict):
-        found = found.get("tasks", [found])
-    if isinstance(found, list) and found:
-        return [typed(task) for task in found]
+    reply, nothing = THOUGHT.sub("", reply, count=1), list[Task | None]()
+    for found in values(reply):
+        given = found.get("tasks", [found]) if isinstance(found, dict) else found
+        made = [typed(task) for task in given] if isinstance(given, list) else []
+        if any(made):
+            return made
+        nothing = nothing or made
+    if nothing:
+        return nothing
     whole = [task for start in TASK.finditer(reply) if (task := typed(first_json(reply[start.start() :], TASK)))]
     return [*whole, None]
+
+
+def values(text: str) -> Iterator[Any]:
+    """The JSON values that stand in a text one after the other, up to one that is broken."""
+    place = 0
+    while match := START.search(text, place):
+        try:
+            value, place = json.JSONDecoder().raw_decode(text, match.start())
+        except (ValueError, RecursionError):  # a number or a depth that Python doesn't read, too
+            return
+        yield value
 
 
 def first_json(text: str, start: re.Pattern[str]) -> Any:

@@ -24,7 +24,7 @@ SPANS = {
     "role": rf"^[ \t]*(?:#{{1,6}} ?)?(?:{ROLES}):|\[/?(?:INST|SYS)\]|<\|[^|<>\n]*\|>",
     "tag": r"</?[A-Za-z][\w-]*(?:\s[^<>\n]*)?/?>",
     "placeholder": r"\{\{[^{}\n]*\}\}|\$\{\w+\}|\{\w*\}|%\(\w+\)[sdf]|%(?:\d*\.?\d+)?[sdf]\b|\[[A-Z][A-Z_ ]+\]",
-    "table": r"^[ \t]*\|?(?:[ \t]*:?-{3,}:?[ \t]*\|)+(?:[ \t]*:?-{3,}:?[ \t]*)?$",
+    "table": r"^[ \t]*(?:\|[ \t]*)?(?::?-{3,}:?[ \t]*\|[ \t]*)+(?::?-{3,}:?[ \t]*|(?<=\|))$",
 }
 FOUND = re.compile("|".join(f"(?P<{name.replace('-', '_')}>{rule})" for name, rule in SPANS.items()), re.S | re.M)
 ROW = re.compile(r"^[ \t]*\|.*\|[ \t]*$", re.M)
