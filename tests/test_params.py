@@ -57,6 +57,10 @@ def test_the_files_in_git_are_allowed(dials: Path) -> None:
         ("params.yaml", "  threshold:", "  threshold: 7", ["params.yaml: dedup.threshold", "7 (int)", "at most 1"]),
         ("params.yaml", "    format: lines", "    format: csv", ["sources.news.format", '"csv"', "'lines'"]),
         ("params.yaml", "  threshold:", "  treshold: 0.7", ["dedup.threshold is missing", "dedup.treshold"]),
+        (
+            "params.yaml", "  fallback:", "  fallback: {engine: nllb, model: m, base_url: u, api_key: A}\n  old:",
+            ["params.yaml: teacher.fallback", "needs teacher.nllb"],
+        ),
         ("recipes/tiny.yaml", "  epochs:", "  epochs: two", ["tiny.yaml: sft.epochs", '"two"', "above 0"]),
         ("recipes/tiny.yaml", "  method:", "  method: lorra", ["sft.method", '"lorra"', "'full', 'lora'"]),
         ("recipes/tiny.yaml", "  hidden:", "  hiden: 192", ["base.hidden is missing", "base.hiden"]),

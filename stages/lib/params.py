@@ -105,6 +105,17 @@ class Teacher(Section):
     nllb: Nllb | None
     fallback: Fallback | None
 
+    @field_validator("fallback")
+    @classmethod
+    def one_nllb(cls, fallback: Fallback | None, info: ValidationInfo) -> Fallback | None:
+        """``nllb`` says how the one NLLB model decodes, whether it is the teacher or the fallback."""
+        engines = [info.data.get("engine"), fallback.engine if fallback else None]
+        if "nllb" in engines and info.data.get("nllb") is None:
+            raise ValueError("engine nllb needs teacher.nllb: {quantization: int8, beam: 4}")
+        if engines == ["nllb", "nllb"]:
+            raise ValueError("a fallback of engine nllb needs another engine before it")
+        return fallback
+
 
 class Price(Section):
     """Dollars for a million tokens."""
