@@ -209,6 +209,7 @@ ODD = [
     line({**entry("đặt tên", 1, 1), "model": 'mô "hình"'}),
     line({**entry("none"), "usage": {}}),
     line(entry("more", 2, 3, cached=1)),
+    line(entry("at most", 50, 60, metered=0)),
     line(entry("batch", 2, 3, batch=1)),
     "torn {\n",
     "\n",
@@ -220,7 +221,7 @@ def test_lines_of_any_form_count_once_and_damaged_ones_nothing(tmp_path: Path) -
     own.write_text("".join(ODD) + line(entry("whole"))[:-9], encoding="utf-8")
     sums = account.total(own)
     assert sums == {
-        ("m", False): account.Sum(4, 7 + 10 + len(b"none") + 2, 5 + 20 + len(b"to none") + 3, 1),
+        ("m", False): account.Sum(5, 7 + 10 + len(b"none") + 2 + 50, 5 + 20 + len(b"to none") + 3 + 60, 2),
         ('mô "hình"', False): account.Sum(1, 1, 1),
         ("m", True): account.Sum(1, 2, 3),
     }

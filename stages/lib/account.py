@@ -5,7 +5,8 @@ the journal holds the sums so far and how far they go, and only what is new is l
 the journal is another one by now. Also beside it: what was lost to time-outs, and what was under way when a
 process was killed, which nobody else would know of. These files are this clone's own and are never shared.
 
-An answer without usage, as some servers give, counts as many tokens as its texts have bytes, which they never reach.
+An answer without usage, as some servers give, is journalled with the most that its request can have taken, prompt and
+schema included; in a journal of another hand it counts as many tokens as its own texts have bytes.
 Whoever holds the journal (``Journal.writing``) is alone, so two processes never share one cap by mistake.
 Not covered: prices (``stages/lib/prices.py``).
 """
@@ -31,13 +32,14 @@ FORMAT = 1  # of the snapshot; another one is made anew
 WINDOW = 4096  # bytes at the begin and at the end of what was read, by which a journal is known again
 SHOWN = 1.0  # seconds after which a progress bar appears
 BATCHED = "batch"  # 1 in the usage of an answer that was bought at the price of batch files
+METERED = "metered"  # 0 in the usage of an answer whose tokens the server did not count
 MODEL = len(HEAD) + 32 + len(AFTER)  # where the name of the model stands in a line that this project wrote
 USAGE = re.compile(rb'\{"prompt_tokens": (\d+), "completion_tokens": (\d+)(?:, "batch": (1))?\}\}\n')
 
 
 @dataclass
 class Sum:
-    """Tokens of some answers; those of ``unmetered`` ones are bytes."""
+    """Tokens of some answers; those of ``unmetered`` ones are an upper bound."""
 
     answers: int = 0
     prompt: int = 0
@@ -56,12 +58,19 @@ Sums = dict[tuple[str, bool], Sum]  # by model, and whether in batch files
 
 
 def usage(entry: Entry) -> tuple[int, int, bool]:
-    """Prompt tokens, completion tokens and whether the server counted them; if not, they are bytes."""
+    """Prompt tokens, completion tokens and whether the server counted them; if not, they are an upper bound."""
     found = entry["usage"] if isinstance(entry["usage"], dict) else {}
     prompt, completion = found.get("prompt_tokens"), found.get("completion_tokens")
     if isinstance(prompt, int) and isinstance(completion, int):
-        return prompt, completion, True
+        return prompt, completion, bool(found.get(METERED, 1))
     return len(str(entry["input"]).encode()), len(entry["answer"].encode()), False
+
+
+def counted(usage: dict[str, int], prompt: int, completion: int) -> dict[str, int]:
+    """The usage that a server told; where it told none, the most that the request can have taken, marked as such."""
+    if "prompt_tokens" in usage and "completion_tokens" in usage:
+        return usage
+    return {"prompt_tokens": prompt, "completion_tokens": completion, METERED: 0}
 
 
 def batched(entry: Entry) -> bool:

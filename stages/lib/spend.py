@@ -111,11 +111,11 @@ class Purse:
         Without usage it counts at its most. Journal first, then pay: what a kill between the two leaves is counted
         twice and not never.
         """
-        metered = "prompt_tokens" in usage and "completion_tokens" in usage
+        usage = account.counted(usage, hold.prompt, hold.completion)
         self.answers += 1
-        self.unmetered += not metered
-        self._paid[0] += usage["prompt_tokens"] if metered else hold.prompt
-        self._paid[1] += usage["completion_tokens"] if metered else hold.completion
+        self.unmetered += not usage.get(account.METERED, 1)
+        self._paid[0] += usage["prompt_tokens"]
+        self._paid[1] += usage["completion_tokens"]
         self._release(hold)
         return self.spent
 
