@@ -27,7 +27,7 @@ from tqdm import tqdm
 from stages.lib.journal_index import AFTER, HEAD, Entry, parse
 
 SNAPSHOT, LOST, LEDGER = "spent.json", "lost.jsonl", "ledger.jsonl"  # beside the journal; .dvcignore lists them too
-UNDER_WAY = {False: "under_way.json", True: "under_way.batch.json"}
+UNDER_WAY, BATCHES = "under_way.json", "batches.jsonl"
 FORMAT = 1  # of the snapshot; another one is made anew
 WINDOW = 4096  # bytes at the begin and at the end of what was read, by which a journal is known again
 SHOWN = 1.0  # seconds after which a progress bar appears
@@ -189,9 +189,29 @@ def losses(journal: Path) -> list[Loss]:
     return [Loss(**row) for row in rows(journal.with_name(LOST))]
 
 
-def under_way(journal: Path, batch: bool) -> Loss | None:
-    """What another process had asked for and not yet seen answered: in batch files, or when it was killed."""
-    for row in rows(journal.with_name(UNDER_WAY[batch])):
+def open_batches(journal: Path) -> dict[str, dict[str, Any]]:
+    """The rows of the batches that were sent and not fetched, to whatever address, by their marks."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows(journal.with_name(BATCHES)):
+        if row.pop("done"):
+            found.pop(row["mark"], None)
+        else:
+            found[row["mark"]] = row
+    return found
+
+
+def pending(journal: Path) -> dict[str, Loss]:
+    """What each of those batches may still cost, by its mark."""
+    found: dict[str, Loss] = {}
+    for mark, row in open_batches(journal).items():
+        prompt, completion = row.get("tokens", (0, 0))
+        found[mark] = Loss(row["model"], prompt, completion, True, "not fetched")
+    return found
+
+
+def under_way(journal: Path) -> Loss | None:
+    """What another process had asked for and not yet seen answered when it was killed; not what is in batch files."""
+    for row in rows(journal.with_name(UNDER_WAY)):
         loss = Loss(**row)
         return loss if loss.prompt or loss.completion else None
     return None
@@ -200,9 +220,9 @@ def under_way(journal: Path, batch: bool) -> Loss | None:
 class UnderWay:
     """A file that always says what is under way: no answer tells of it when this process is killed."""
 
-    def __init__(self, journal: Path, model: str, batch: bool) -> None:
-        self._path = journal.with_name(UNDER_WAY[batch])
-        known = json.dumps({"model": model, "batch": batch, "why": "killed while it was under way"})
+    def __init__(self, journal: Path, model: str) -> None:
+        self._path = journal.with_name(UNDER_WAY)
+        known = json.dumps({"model": model, "batch": False, "why": "killed while it was under way"})
         # numbers of one width, so that a new line covers the old one
         self._line = known.replace("%", "%%").removesuffix("}") + ', "prompt": %18d, "completion": %18d}\n'
         self._handle = -1
