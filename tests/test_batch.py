@@ -108,7 +108,8 @@ class Handler(BaseHTTPRequestHandler):
         if name == "batches":
             self.reply({"object": "list", "data": list(self.server.batches.values()), "has_more": False})
         elif name == "content":
-            self.reply(self.server.files[self.path.split("/")[-2]])
+            data = self.server.files.get(self.path.split("/")[-2])
+            self.reply(data if data is not None else {"error": {"message": "no such file"}}, 200 if data else 404)
         elif name in self.server.batches:
             self.reply(self.server.look(self.server.batches[name]))
         else:
@@ -183,8 +184,8 @@ def kill(after: int) -> Callable[[Path, Any], None]:
 
     def append(path: Path, row: Any) -> None:
         nonlocal count
-        count += path.name == outbox.LOG
-        if path.name == outbox.LOG and count == after:
+        count += path.name == account.BATCHES
+        if path.name == account.BATCHES and count == after:
             raise MemoryError("killed")
         ORIGINAL(path, row)
 
@@ -203,8 +204,53 @@ def test_a_process_that_dies_loses_nothing_and_pays_nothing_twice(
         patched.setattr(account, "append", kill(after))
         with pytest.raises(MemoryError):
             buy(server, tmp_path / "j", texts)
+    texts.append("new")
     assert told(buy(server, tmp_path / "j", texts)) == [f"to {text}" for text in texts]
     assert server.billed == dict.fromkeys(texts, 1)
+    assert len(list(entries(tmp_path / "j"))) == len(texts) and not account.pending(tmp_path / "j")
+
+
+def test_a_batch_of_a_process_that_died_may_be_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.queue = 0
+    with monkeypatch.context() as patched:
+        patched.setattr(account, "append", kill(2))
+        with pytest.raises(MemoryError):
+            buy(server, tmp_path / "j", ["x", "y"])
+    server.queue = 100
+    assert told(buy(server, tmp_path / "j", ["x", "y"])) == ["to x", "to y"]
+
+
+@pytest.mark.parametrize("what", ["batch", "copy", "file"])
+def test_what_is_gone_counts_as_paid_and_blocks_nothing(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(account, "append", kill(3))
+        with pytest.raises(MemoryError):
+            buy(server, tmp_path / "j", ["x", "y"])
+    (tmp_path / "j").unlink()
+    assert [loss.completion for loss in account.pending(tmp_path / "j").values()] == [200]
+    if what == "batch":
+        server.batches["gone"] = server.batches.pop("batch_0")
+    elif what == "copy":
+        next((tmp_path / outbox.FOLDER).iterdir()).unlink()
+    else:
+        del server.files["batch_0-output"]
+    assert told(buy(server, tmp_path / "j", ["x", "y"])) == ["to x", "to y"]
+    assert sum(loss.completion for loss in account.losses(tmp_path / "j")) == 200
+    assert not account.pending(tmp_path / "j") and "counts as paid" in capsys.readouterr().err
+
+
+def test_no_file_is_larger_than_the_bound_in_bytes(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "BYTES", 3000)
+    texts = [f"{number} " + "ễ" * 300 for number in range(6)]  # a line is some 1,200 bytes, and 600 characters
+    assert told(buy(server, tmp_path / "j", texts)) == [f"to {text}" for text in texts]
+    sizes = [len(data) for name, data in server.files.items() if name.startswith("file_")]
+    assert len(sizes) == 3 and max(sizes) <= 3000
 
 
 def test_a_batch_that_never_got_there_is_sent_again(

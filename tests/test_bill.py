@@ -12,7 +12,7 @@ from stages.lib.bill import Bill
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal, line
 from stages.lib.params import Teacher
-from stages.lib.requests import Prompt, key
+from stages.lib.requests import Failure, Prompt, key
 from stages.lib.spend import Purse, cost
 from stages.lib.teacher import ask
 from tests.test_spend import DIALS, entry, spend, teacher
@@ -128,3 +128,13 @@ def test_a_run_says_what_it_bought_and_the_ledger_keeps_it(
         (1, 0.5, False),
     ]
     assert cost(spend(), account.total(own)) == pytest.approx(0.4)
+
+
+def test_a_run_takes_no_more_slots_than_it_has_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr("stages.lib.teacher.engine", lambda name: lambda *_: {"k": Failure("none")})
+    monkeypatch.setattr("stages.lib.teacher.key", lambda *_: "k")
+    monkeypatch.setattr(Bill, "settle", lambda self, purse, concurrency, seconds: seen.append(concurrency))
+    with Bill(tmp_path / "b.spend.parquet", "test", spend()) as found:
+        ask(teacher(concurrency=8), spend(), Journal(own=tmp_path / "j"), Prompt("p", "Answer."), ["x"], "x", found)
+    assert seen == [1]

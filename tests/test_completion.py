@@ -168,6 +168,14 @@ def test_what_would_fail_every_request_stops_the_run(server: Faulty, tmp_path: P
     assert server.asked.total() <= 4
 
 
+def test_a_403_for_one_text_among_answers_fails_alone(server: Faulty, tmp_path: Path) -> None:
+    texts = ["fine", "[fault:403]", "fine too"]
+    asking = teacher(server.url, concurrency=1)
+    one, bad, other = ask(asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, texts, "test")
+    assert isinstance(bad, Failure) and bad.reason == "request refused" and server.asked["[fault:403]"] == 1
+    assert isinstance(one, dict) and isinstance(other, dict)
+
+
 def test_a_word_that_a_local_server_takes_for_a_key_may_stand_in_a_text(
     server: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from stages.lib import endpoint
+from stages.lib import account, endpoint
 from stages.lib.contract import Refusal
 from stages.lib.endpoint import pause
 from stages.lib.journal import Journal, entries
 from stages.lib.requests import Failure, Prompt
-from stages.lib.spend import Hold, Purse
+from stages.lib.spend import Hold, Purse, cost
 from stages.lib.teacher import ask
 from tests.faulty import SPEND, Faulty, teacher
 
@@ -175,7 +175,10 @@ def test_an_answer_that_says_no_price_counts_at_its_most(tmp_path: Path, monkeyp
     purse = Books(tmp_path / "j")
     monkeypatch.setattr("stages.lib.teacher.Purse", lambda *words, **discount: purse)
     answer, _ = against(free, tmp_path / "j")
-    assert purse.done == {"hold": 1, "pay": 1, "lose": 0, "free": 0} and answer["usage"] == {}
+    assert purse.done == {"hold": 1, "pay": 1, "lose": 0, "free": 0} and answer["usage"]["metered"] == 0
+    # as much as the purse counts, prompt and all: the next run starts with the same
+    assert cost(SPEND, account.total(tmp_path / "j")) == pytest.approx(purse.spent)
+    assert answer["usage"]["prompt_tokens"] > len(PROMPT.text)
 
 
 def test_what_broke_off_twice_is_not_paid_a_third_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,3 +301,11 @@ def test_waits_follow_the_server_grow_and_have_a_bound() -> None:
     assert 7.0 <= pause(0, 7.0) <= 7.7 and 60.0 <= pause(0, 9999.0) <= 66.0
     assert 2.0 <= pause(2, None) <= 4.0 and 30.0 <= pause(50, None) <= 60.0
     assert len({pause(1, None) for _ in range(20)}) > 1
+
+
+@pytest.mark.parametrize("engine", ["openai", "batch"])
+def test_who_needs_a_key_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(Refusal, match=f"engine {engine} at api.example.com needs OPENAI_API_KEY"):
+        asking = teacher("https://api.example.com/v1", engine=engine)
+        ask(asking, SPEND, Journal(own=tmp_path / "j"), PROMPT, ["x"], "test")

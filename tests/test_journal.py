@@ -1,10 +1,14 @@
 """A journal of any size: the last sound answer counts, whoever wrote it and whatever happened to the file."""
 
+import errno
 import fcntl
 import json
 import multiprocessing
 import os
 import tempfile
+import threading
+import time
+from io import FileIO
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -181,6 +185,42 @@ def test_what_was_noted_is_on_the_disk_when_the_journal_is_let_go(
         assert synced == [len(text(entry(KEYS[0]), entry(KEYS[1])))]
         journal.note(entry(KEYS[2]))
     assert synced[1:] == [(tmp_path / "j").stat().st_size]
+
+
+def test_what_was_written_half_way_costs_that_answer_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(log: FileIO, data: bytes) -> None:
+        log.write(data[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    journal = Journal(own=tmp_path / "j")
+    with journal.writing():
+        journal.note(entry(KEYS[0]))
+        with monkeypatch.context() as patched:
+            patched.setattr("stages.lib.journal.put", full)
+            with pytest.raises(OSError, match="No space"):
+                journal.note(entry(KEYS[1]))
+        for key in KEYS[2:4]:
+            journal.note(entry(key))
+            assert journal.answers[key]["key"] == key
+    assert [found["key"] for found in entries(tmp_path / "j")] == [KEYS[0], *KEYS[2:4]]
+    assert set(Journal(own=tmp_path / "j").answers) == {KEYS[0], *KEYS[2:4]}
+
+
+def test_who_waits_for_the_journal_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def wait() -> None:
+        with Journal(own=tmp_path / "j").writing():
+            pass
+
+    waiting = threading.Thread(target=wait)
+    with Journal(own=tmp_path / "j").writing():
+        assert capsys.readouterr().err == ""
+        waiting.start()
+        said, deadline = "", time.monotonic() + 30
+        while not said and time.monotonic() < deadline:
+            said += capsys.readouterr().err
+            time.sleep(0.01)
+    waiting.join(30)
+    assert said == "note: another process holds the journal; waiting for it\n" and not waiting.is_alive()
 
 
 def test_an_answer_is_found_where_it_lies_whoever_wrote_before_it(tmp_path: Path) -> None:

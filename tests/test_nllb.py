@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stages import translate
-from stages.lib import nllb, nllb_models, paramfile, records, translation
+from stages.lib import account, nllb, nllb_models, paramfile, records, translation
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal, entries, home
 from stages.lib.nllb_models import Model, Row, Said
@@ -225,6 +225,8 @@ def test_records_become_vietnamese_and_nothing_is_translated_twice(
         for mine, text in zip(ours, texts, strict=True):
             assert text == mine or SequenceMatcher(None, mine, text).ratio() > 0.8  # it may have missed a word
             assert [part for part in STAYS if part in mine] == [part for part in STAYS if part in text]
+    ledger = account.rows(home().with_name(account.LEDGER))
+    assert sum(row["bought"] for row in ledger) == len(list(entries(home())))
     data = (written[asked_as(RECORDS[2])] or [])[2]
     assert json.loads(data)["n"] == 3
 

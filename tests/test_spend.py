@@ -106,7 +106,7 @@ def test_a_hold_waits_for_what_is_in_flight_and_goes_on_when_that_cost_less(tmp_
         await asyncio.sleep(0.01)
         said.append("waits" if not second.done() else "took it")
         purse.pay(first, {"prompt_tokens": 0, "completion_tokens": 1})
-        said.append("took it" if await second == Hold(4, 0) else "")
+        said.append("took it" if await second == Hold(4, 0, "m") else "")
         with pytest.raises(Refusal, match=r"spend\.cap"):
             purse.hold_now(3, 0)
         with pytest.raises(Refusal, match=r"spend\.cap"):
@@ -189,17 +189,23 @@ time.sleep(60)
         assert Purse(known, teacher(), tmp_path / "j").before == pytest.approx(0.2)
 
 
-def test_what_a_batch_has_under_way_is_in_flight_for_others_and_held_again_by_batch(tmp_path: Path) -> None:
-    sent = Purse(spend(), teacher(engine="batch"), tmp_path / "j", discount=0.5)
-    sent.hold_now(1_000_000, 0)
-    other = Purse(spend(), teacher(), tmp_path / "j")
+def test_open_batches_are_in_flight_at_their_own_models_price_until_they_are_claimed(tmp_path: Path) -> None:
+    for mark, model, done in (("a", "m", False), ("b", "dear", False), ("c", "m", False), ("c", "m", True)):
+        row = {"mark": mark, "model": model, "address": "x", "tokens": [1_000_000, 0], "done": done}
+        account.append(tmp_path / account.BATCHES, row)
+    money = spend(dear=Price(input=0.6, output=0.0))
+    for engine, share in (("openai", 1.0), ("batch", 0.5)):
+        other = Purse(money, teacher(engine=engine), tmp_path / "j", discount=share)
+        assert other.in_flight == pytest.approx(0.5 + 0.3)
+        with pytest.raises(Refusal, match="in flight"):
+            other.hold_now(round(200_001 / share), 0)
+    other.claim("b")
     assert other.in_flight == pytest.approx(0.5)
-    with pytest.raises(Refusal, match="in flight"):
-        other.hold_now(500_001, 0)
-    assert Purse(spend(), teacher(engine="batch"), tmp_path / "j", discount=0.5).in_flight == 0
-    again = Purse(spend(cap=0.1), teacher(engine="batch"), tmp_path / "j", discount=0.5)
-    again.free(again.adopt(1_000_000, 0))  # the cap may be lower by now
-    assert Purse(spend(), teacher(), tmp_path / "j").in_flight == 0
+    hold = other.adopt("dear", 1_000_000, 0)
+    assert other.in_flight == pytest.approx(0.5 + 0.3)
+    other.lose(hold)
+    assert other.lost == other.spent == pytest.approx(0.3)
+    assert Purse(money, teacher(), tmp_path / "j").before == pytest.approx(0.3)
 
 
 ODD = [
@@ -209,6 +215,7 @@ ODD = [
     line({**entry("đặt tên", 1, 1), "model": 'mô "hình"'}),
     line({**entry("none"), "usage": {}}),
     line(entry("more", 2, 3, cached=1)),
+    line(entry("at most", 50, 60, metered=0)),
     line(entry("batch", 2, 3, batch=1)),
     "torn {\n",
     "\n",
@@ -220,7 +227,7 @@ def test_lines_of_any_form_count_once_and_damaged_ones_nothing(tmp_path: Path) -
     own.write_text("".join(ODD) + line(entry("whole"))[:-9], encoding="utf-8")
     sums = account.total(own)
     assert sums == {
-        ("m", False): account.Sum(4, 7 + 10 + len(b"none") + 2, 5 + 20 + len(b"to none") + 3, 1),
+        ("m", False): account.Sum(5, 7 + 10 + len(b"none") + 2 + 50, 5 + 20 + len(b"to none") + 3 + 60, 2),
         ('mô "hình"', False): account.Sum(1, 1, 1),
         ("m", True): account.Sum(1, 2, 3),
     }
@@ -292,7 +299,7 @@ def test_an_account_of_many_answers_opens_at_once(tmp_path: Path) -> None:
 
 def test_the_clones_own_account_is_not_shared(project: Path, run: Run) -> None:
     folder = "data/teacher"
-    names = [account.SNAPSHOT, account.LOST, account.LEDGER, *account.UNDER_WAY.values()]
+    names = [account.SNAPSHOT, account.LOST, account.LEDGER, account.UNDER_WAY, account.BATCHES]
     ignored = run(project, "dvc", "init", "--subdir", "--quiet") and run(
         project, "dvc", "check-ignore", f"{folder}/journal.jsonl", *(f"{folder}/{name}" for name in names)
     )

@@ -97,7 +97,8 @@ def duration(dials: Params, stage: Stage) -> float:
 def against(dials: Params, own: Path, cost: float, share: float) -> list[str]:
     """What that means for the cap, and what was paid so far."""
     money = dials.spend
-    pending = [loss for batch in (False, True) if (loss := account.under_way(own, batch))]
+    killed = account.under_way(own)
+    pending = [*account.pending(own).values(), *([killed] if killed else [])]
     lost = spend.lost(money, account.losses(own) + pending)
     spent = spend.cost(money, account.total(own)) + lost
     lines = [f"Spent so far: {prices.both(spent, money)} of spend.cap {prices.both(money.cap, money)}"]

@@ -5,7 +5,8 @@ the journal holds the sums so far and how far they go, and only what is new is l
 the journal is another one by now. Also beside it: what was lost to time-outs, and what was under way when a
 process was killed, which nobody else would know of. These files are this clone's own and are never shared.
 
-An answer without usage, as some servers give, counts as many tokens as its texts have bytes, which they never reach.
+An answer without usage, as some servers give, is journalled with the most that its request can have taken, prompt and
+schema included; in a journal of another hand it counts as many tokens as its own texts have bytes.
 Whoever holds the journal (``Journal.writing``) is alone, so two processes never share one cap by mistake.
 Not covered: prices (``stages/lib/prices.py``).
 """
@@ -26,18 +27,19 @@ from tqdm import tqdm
 from stages.lib.journal_index import AFTER, HEAD, Entry, parse
 
 SNAPSHOT, LOST, LEDGER = "spent.json", "lost.jsonl", "ledger.jsonl"  # beside the journal; .dvcignore lists them too
-UNDER_WAY = {False: "under_way.json", True: "under_way.batch.json"}
+UNDER_WAY, BATCHES = "under_way.json", "batches.jsonl"
 FORMAT = 1  # of the snapshot; another one is made anew
 WINDOW = 4096  # bytes at the begin and at the end of what was read, by which a journal is known again
 SHOWN = 1.0  # seconds after which a progress bar appears
 BATCHED = "batch"  # 1 in the usage of an answer that was bought at the price of batch files
+METERED = "metered"  # 0 in the usage of an answer whose tokens the server did not count
 MODEL = len(HEAD) + 32 + len(AFTER)  # where the name of the model stands in a line that this project wrote
 USAGE = re.compile(rb'\{"prompt_tokens": (\d+), "completion_tokens": (\d+)(?:, "batch": (1))?\}\}\n')
 
 
 @dataclass
 class Sum:
-    """Tokens of some answers; those of ``unmetered`` ones are bytes."""
+    """Tokens of some answers; those of ``unmetered`` ones are an upper bound."""
 
     answers: int = 0
     prompt: int = 0
@@ -56,12 +58,19 @@ Sums = dict[tuple[str, bool], Sum]  # by model, and whether in batch files
 
 
 def usage(entry: Entry) -> tuple[int, int, bool]:
-    """Prompt tokens, completion tokens and whether the server counted them; if not, they are bytes."""
+    """Prompt tokens, completion tokens and whether the server counted them; if not, they are an upper bound."""
     found = entry["usage"] if isinstance(entry["usage"], dict) else {}
     prompt, completion = found.get("prompt_tokens"), found.get("completion_tokens")
     if isinstance(prompt, int) and isinstance(completion, int):
-        return prompt, completion, True
+        return prompt, completion, bool(found.get(METERED, 1))
     return len(str(entry["input"]).encode()), len(entry["answer"].encode()), False
+
+
+def counted(usage: dict[str, int], prompt: int, completion: int) -> dict[str, int]:
+    """The usage that a server told; where it told none, the most that the request can have taken, marked as such."""
+    if "prompt_tokens" in usage and "completion_tokens" in usage:
+        return usage
+    return {"prompt_tokens": prompt, "completion_tokens": completion, METERED: 0}
 
 
 def batched(entry: Entry) -> bool:
@@ -180,9 +189,29 @@ def losses(journal: Path) -> list[Loss]:
     return [Loss(**row) for row in rows(journal.with_name(LOST))]
 
 
-def under_way(journal: Path, batch: bool) -> Loss | None:
-    """What another process had asked for and not yet seen answered: in batch files, or when it was killed."""
-    for row in rows(journal.with_name(UNDER_WAY[batch])):
+def open_batches(journal: Path) -> dict[str, dict[str, Any]]:
+    """The rows of the batches that were sent and not fetched, to whatever address, by their marks."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows(journal.with_name(BATCHES)):
+        if row.pop("done"):
+            found.pop(row["mark"], None)
+        else:
+            found[row["mark"]] = row
+    return found
+
+
+def pending(journal: Path) -> dict[str, Loss]:
+    """What each of those batches may still cost, by its mark."""
+    found: dict[str, Loss] = {}
+    for mark, row in open_batches(journal).items():
+        prompt, completion = row.get("tokens", (0, 0))
+        found[mark] = Loss(row["model"], prompt, completion, True, "not fetched")
+    return found
+
+
+def under_way(journal: Path) -> Loss | None:
+    """What another process had asked for and not yet seen answered when it was killed; not what is in batch files."""
+    for row in rows(journal.with_name(UNDER_WAY)):
         loss = Loss(**row)
         return loss if loss.prompt or loss.completion else None
     return None
@@ -191,9 +220,9 @@ def under_way(journal: Path, batch: bool) -> Loss | None:
 class UnderWay:
     """A file that always says what is under way: no answer tells of it when this process is killed."""
 
-    def __init__(self, journal: Path, model: str, batch: bool) -> None:
-        self._path = journal.with_name(UNDER_WAY[batch])
-        known = json.dumps({"model": model, "batch": batch, "why": "killed while it was under way"})
+    def __init__(self, journal: Path, model: str) -> None:
+        self._path = journal.with_name(UNDER_WAY)
+        known = json.dumps({"model": model, "batch": False, "why": "killed while it was under way"})
         # numbers of one width, so that a new line covers the old one
         self._line = known.replace("%", "%%").removesuffix("}") + ', "prompt": %18d, "completion": %18d}\n'
         self._handle = -1

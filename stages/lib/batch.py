@@ -68,6 +68,10 @@ def buy(
     return desk.failures
 
 
+class Gone(Refusal):
+    """The server has no such batch or file."""
+
+
 class Desk:
     """What is wanted, what is under way, and what came of it."""
 
@@ -89,6 +93,7 @@ class Desk:
         """Find the batches that an earlier process sent; those with nothing wanted are only fetched if they ended."""
         marks: dict[str, str] | None = None
         for sent in self.outbox.open(self.form.address):
+            self.purse.claim(sent.mark)
             if not sent.id:
                 if marks is None:
                     marks = {(batch.metadata or {}).get(MARK, ""): batch.id for batch in self._call(self._all)}
@@ -96,10 +101,18 @@ class Desk:
                 if not sent.id:  # it never got there
                     self.outbox.note(sent, done=True)
                     continue
-            for key, body in self.outbox.requests(sent).items():
-                tokens = at_most(json.dumps(body, ensure_ascii=False))
-                sent.holds[key] = self.purse.adopt(tokens, self.form.teacher.max_tokens)
-            if self.missing & sent.holds.keys() or self._call(self._look, sent).status in ENDED:
+            try:
+                bodies, status = self.outbox.requests(sent), self._call(self._look, sent).status
+            except (Gone, FileNotFoundError) as error:
+                self.purse.lose(self.purse.adopt(sent.model, *sent.tokens))
+                self.outbox.note(sent, done=True)
+                what = "the copy of its requests is missing" if isinstance(error, OSError) else "the server lost it"
+                print(f"note: batch {sent.id} is given up: {what}; it counts as paid", file=sys.stderr)
+                continue
+            for key, body in bodies.items():
+                most = body.get("max_tokens") or body["max_completion_tokens"]
+                sent.holds[key] = self.purse.adopt(sent.model, at_most(json.dumps(body, ensure_ascii=False)), most)
+            if self.missing & sent.holds.keys() or status in ENDED:
                 self.under_way.append(sent)
                 print(f"note: a batch of {len(sent.holds):,} requests that was sent before is fetched", file=sys.stderr)
         flying = {key for sent in self.under_way for key in sent.holds}
@@ -110,7 +123,7 @@ class Desk:
         before = len(self.under_way)
         while self.waiting and len(self.under_way) < self.abreast:
             sent = Sent("", self.form.teacher.model, self.prompt.name, self.form.address)
-            lines, size = list[str](), 0
+            lines, size = list[bytes](), 0
             for key in self.waiting[: self.most]:
                 text = self.wanted[key]
                 line = self._line(key, text)
@@ -142,13 +155,15 @@ class Desk:
                 self._take_in(sent, batch)
         return ended
 
-    def _line(self, key: str, text: str) -> str:
+    def _line(self, key: str, text: str) -> bytes:
         body = self.form.request(text)
         row = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
-        return json.dumps(row, ensure_ascii=False) + "\n"
+        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
-    def _submit(self, sent: Sent, lines: list[str]) -> None:
-        sent.mark = fingerprint([sent.address, time.time_ns(), lines[0], len(lines)])
+    def _submit(self, sent: Sent, lines: list[bytes]) -> None:
+        sent.mark = fingerprint([sent.address, time.time_ns(), *sent.holds])
+        holds = sent.holds.values()
+        sent.tokens = sum(hold.prompt for hold in holds), sum(hold.completion for hold in holds)
         for key in sent.holds:
             self.tries[key] = self.tries.get(key, 0) + 1
         self.outbox.write(sent, lines)
@@ -167,16 +182,25 @@ class Desk:
         self.under_way.append(sent)
 
     def _take_in(self, sent: Sent, batch: Any) -> None:
-        bodies = self.outbox.requests(sent)
-        for file in filter(None, (batch.output_file_id, batch.error_file_id)):
-            for line in self._call(self.client.files.content, file).content.splitlines():
-                self._settle(sent, bodies, line)
+        bodies, lines, gone = self.outbox.requests(sent), list[bytes](), False
+        for file in filter(None, (batch.output_file_id, batch.error_file_id)):  # both, before any line is settled
+            try:
+                lines += self._call(self.client.files.content, file).content.splitlines()
+            except Gone:
+                gone = True
+                print(f"note: the server lost file {file} of batch {sent.id}: it counts as paid", file=sys.stderr)
+        for line in lines:
+            self._settle(sent, bodies, line)
         self.journal.sync()
+        for hold in sent.holds.values() if gone else ():
+            self.purse.lose(hold)
         self.outbox.note(sent, done=True)
         if batch.status == "failed":
             self._failed(sent, batch)
         for key in list(sent.holds):  # neither answered nor refused: it expired, or its batch did
-            self.purse.free(sent.holds.pop(key))
+            hold = sent.holds.pop(key)
+            if not gone:
+                self.purse.free(hold)
             self._again(key, "expired" if batch.status == "expired" else "no answer", f"the batch {batch.status}")
 
     def _settle(self, sent: Sent, bodies: dict[str, Any], line: bytes) -> None:
@@ -190,15 +214,21 @@ class Desk:
         status, body, text = response.get("status_code"), response.get("body"), bodies[key]["messages"][-1]["content"]
         said = self.form.shown(json.dumps(row.get("error") or body, ensure_ascii=False), 1000)
         outcome = read(self.form, json.dumps(body).encode()) if status == 200 else filtered(status, said)
+        known = self.journal.answers.get(key)
+        if known and isinstance(outcome, Answer):
+            # of this very batch, whose first reader died; or bought elsewhere since, so that this one was paid, too
+            (self.purse.free if account.batched(known) else self.purse.lose)(hold)
+            self.missing.discard(key)
+            return
         if isinstance(outcome, Answer):
-            usage = outcome.usage | ({account.BATCHED: 1} if outcome.usage else {})
+            usage = account.counted(outcome.usage, hold.prompt, hold.completion) | {account.BATCHED: 1}
             self.journal.note(
                 Entry(
                     key=key, model=sent.model, prompt=sent.prompt, input=text, answer=outcome.text,
                     finish_reason=outcome.finish_reason, usage=usage,
                 )
             )  # fmt: skip
-            self.purse.pay(hold, outcome.usage)
+            self.purse.pay(hold, usage)
             self.missing.discard(key)
             return
         self.purse.free(hold)
@@ -233,7 +263,7 @@ class Desk:
         if not any("limit" in f"{error.code} {error.message}".lower() for error in errors) or "billing" in said:
             raise Refusal(f"the teacher at {self.form.address} refused a batch: {said}")
         for key in sent.holds:
-            self.tries[key] -= 1
+            self.tries[key] = self.tries.get(key, 1) - 1
         if sent.mark not in self.alone:
             self.abreast = max(1, self.abreast // 2)
         elif len(sent.holds) > 1:
@@ -254,7 +284,8 @@ class Desk:
         try:
             return ask(*given, **named)
         except openai.APIError as error:
-            raise Refusal(
+            kind = Gone if isinstance(error, openai.NotFoundError) else Refusal
+            raise kind(
                 f"the teacher at {self.form.address}: {self.form.shown(error)}. What was sent goes on there: "
                 "run it again to fetch it"
             ) from None

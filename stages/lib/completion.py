@@ -58,6 +58,7 @@ class Form:
         self.teacher = teacher
         self.secret = secret if len(secret) >= SECRET else ""
         self.address = re.sub(r"//[^/@]*@", "//", teacher.base_url).partition("?")[0]
+        self.answered = False  # any request, so far
         self._system = {"role": "system", "content": prompt.text}
         self.body: dict[str, Any] = {
             "model": teacher.model,
@@ -116,7 +117,9 @@ async def complete(
         return broken(form, error), None
     except openai.APIStatusError as error:
         return refused(form, sent, error), error.response.headers
-    return read(form, reply.content), reply.headers
+    outcome = read(form, reply.content)
+    form.answered |= isinstance(outcome, Answer)
+    return outcome, reply.headers
 
 
 def slow(form: Form) -> Fault:
@@ -144,6 +147,8 @@ def refused(form: Form, sent: Mapping[str, Any], error: "APIStatusError") -> Ans
     """What a status other than 200 means; a refusal that will meet every request is raised."""
     status, said = error.status_code, form.shown(error, 1000)
     headers = error.response.headers
+    if status == 403 and form.answered:  # some gateways say so of a text that they do not like
+        return Fault("request refused", said[:200], again=False)
     if status in (401, 403, 404):
         raise Refusal(f"the teacher at {form.address} refuses every request: {said[:200]}")
     if status == 402 or error.code == "insufficient_quota":

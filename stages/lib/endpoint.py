@@ -17,9 +17,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from stages.lib import account
 from stages.lib.completion import Answer, Form, complete
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry, Journal
@@ -144,10 +146,10 @@ async def one(desk: Desk, client: "AsyncOpenAI", key: str, text: str) -> Failure
             used = sum(outcome.usage.values()) or tokens if isinstance(outcome, Answer) else None
             limits.done(tokens, used, headers)
         if isinstance(outcome, Answer):
-            note(
-                desk, key, text, outcome
-            )  # the journal first: what a kill leaves between the two counts twice, not never
-            purse.pay(hold, outcome.usage)
+            usage = account.counted(outcome.usage, hold.prompt, hold.completion)
+            # the journal first: what a kill leaves between the two counts twice, not never
+            note(desk, key, text, replace(outcome, usage=usage))
+            purse.pay(hold, usage)
             return None
         if outcome is None and not desk.fatal:
             continue  # in the form that was just learned
@@ -215,8 +217,9 @@ def api_key(teacher: Teacher, count: int, name: str) -> str:
     found = os.environ.get(teacher.api_key, "").strip()
     if not found and not local(teacher.base_url):
         raise Refusal(
-            f"teacher.engine: openai needs {teacher.api_key} in the environment ({count} requests of {name} "
-            "are not in the journal); any text will do for a server that asks for none"
+            f"engine {teacher.engine} at {urlsplit(teacher.base_url).hostname} needs {teacher.api_key} in the "
+            f"environment ({count} requests of {name} are not in the journal); any text will do for a server that "
+            "asks for none"
         )
     if not (found.isascii() and found.isprintable()):
         raise Refusal(f"{teacher.api_key} in the environment can't be an API key: it holds more than plain characters")

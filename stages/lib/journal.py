@@ -37,6 +37,7 @@ class Journal:
         self._file, self._end = -1, 0
         self._noted = self._synced = self._warned = 0
         self._swap = threading.Lock()  # the file that is held stays the same while it is brought to the disk
+        self._broken = False  # the last write failed, perhaps within a line
         self._begin = 0  # where in the file that is held this process began to write
         for path in shipped:
             if path.exists():
@@ -70,7 +71,10 @@ class Journal:
         if self._log is None:
             raise RuntimeError("the journal is not held: use `with journal.writing()`")
         data = line(entry).encode("utf-8")
-        put(self._log, data)
+        mend = b"\n" if self._broken and torn(self._log) else b""
+        self._broken = True
+        put(self._log, mend + data)
+        self._broken = False
         self._noted += 1
         if same(self._log, self.own):
             self._end = end(self._log)
@@ -136,7 +140,11 @@ def hold(path: Path) -> FileIO:
         path.parent.mkdir(parents=True, exist_ok=True)
         log = path.open("a+b", buffering=0)  # what could not be written is not tried again behind our back
         try:
-            fcntl.flock(log, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("note: another process holds the journal; waiting for it", file=sys.stderr)
+                fcntl.flock(log, fcntl.LOCK_EX)
             if torn(log):
                 put(log, b"\n")
             if same(log, path):

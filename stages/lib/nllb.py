@@ -80,7 +80,9 @@ def translate(
             lost = [one for one in sentences if masking.restored(one, said[masking.marked(one)[0]].text) is None]
             said |= say(model, (text for one in lost for text in masking.stretched(one)), teacher, teacher.nllb)
             for job in batch:
-                journal.add(answer(job, said, teacher, prompt))
+                entry = answer(job, said, teacher, prompt)
+                journal.add(entry)
+                purse.pay(purse.hold_now(0, 0), entry["usage"])  # the bill counts it
             bar.update(len(sentences))
     return failures
 

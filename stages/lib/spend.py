@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stages.lib import account, prices
 from stages.lib.contract import Refusal
-from stages.lib.params import Spend, Teacher
+from stages.lib.params import Price, Spend, Teacher
 
 MESSAGES = 64  # tokens at most that a chat template puts around a system and a user message
 
@@ -26,6 +26,16 @@ class Hold:
 
     prompt: int
     completion: int
+    model: str
+
+
+class Tokens(dict[str, tuple[int, int]]):
+    """Prompt and completion tokens by model."""
+
+    def add(self, model: str, prompt: int, completion: int) -> None:
+        """Take in some more, or less."""
+        before = self.get(model, (0, 0))
+        self[model] = before[0] + prompt, before[1] + completion
 
 
 def at_most(*texts: str) -> int:
@@ -48,41 +58,49 @@ class Purse:
             prices.price(spend, teacher.fallback.model, teacher.fallback.engine)
         self.answers = self.unmetered = 0  # of this purse
         self._journal, self._batch = journal, teacher.engine == "batch"
-        self._paid, self._lost, self._held = [0, 0], [0, 0], [0, 0]
+        self._paid, self._lost, self._held = Tokens(), Tokens(), Tokens()
         self._waiting: list[asyncio.Future[None]] = []
-        self._note = account.UnderWay(journal, teacher.model, self._batch)
+        self._note = account.UnderWay(journal, teacher.model)
         settle(journal)
-        # a batch that another process sent is held again by whoever fetches it
-        pending = None if self._batch else account.under_way(journal, batch=True)
         self.before = cost(spend, account.total(journal)) + lost(spend, account.losses(journal))
-        self._pending = lost(spend, [pending]) if pending else 0.0
+        self._open = account.pending(journal)
+        self._pending = lost(spend, [*self._open.values()])
 
-    def _dollars(self, prompt: int, completion: int) -> float:
-        return prices.dollars(self.price, prompt, completion, self.share)
+    def _dollars(self, *sums: Tokens) -> float:
+        """What tokens cost; they are added up before any is rounded."""
+        tokens = Tokens()
+        for found in sums:
+            for model, (prompt, completion) in found.items():
+                tokens.add(model, prompt, completion)
+        return sum(prices.dollars(self._price(model), *counts, self.share) for model, counts in tokens.items())
+
+    def _price(self, model: str) -> Price:
+        return self.price if model == self.model else self.spend.prices.get(model, prices.NOTHING)
+
+    def _request(self, prompt: int, completion: int) -> Tokens:
+        return Tokens({self.model: (prompt, completion)})
 
     @property
     def spent(self) -> float:
         """Dollars that went through this purse, with what was lost."""
-        return self._dollars(self._paid[0] + self._lost[0], self._paid[1] + self._lost[1])
+        return self._dollars(self._paid, self._lost)
 
     @property
     def lost(self) -> float:
         """Dollars that may have been billed without an answer."""
-        return self._dollars(*self._lost)
+        return self._dollars(self._lost)
 
     @property
     def in_flight(self) -> float:
         """Dollars that are set aside."""
-        return self._dollars(*self._held) + self._pending
+        return self._dollars(self._held) + self._pending
 
     def fits(self, prompt: int, completion: int, *, flying: bool = True) -> bool:
         """Whether the cap allows one more request, beside what is in flight or once that is answered for nothing."""
-        if not self._dollars(prompt, completion):
+        request = self._request(prompt, completion)
+        if not self._dollars(request):
             return True  # what is free is never too much
-        held = self._held if flying else [0, 0]
-        dollars = self._dollars(
-            self._paid[0] + self._lost[0] + held[0] + prompt, self._paid[1] + self._lost[1] + held[1] + completion
-        )
+        dollars = self._dollars(self._paid, self._lost, request, self._held if flying else Tokens())
         return self.before + self._pending + dollars <= self.spend.cap
 
     async def hold(self, tokens_in: int, tokens_out: int) -> Hold:
@@ -93,17 +111,22 @@ class Purse:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
             await waiting
-        return self._take(tokens_in, tokens_out)
+        return self._take(self.model, tokens_in, tokens_out)
 
     def hold_now(self, tokens_in: int, tokens_out: int) -> Hold:
         """The same without waiting: a refusal when it doesn't fit beside what is in flight."""
         if not self.fits(tokens_in, tokens_out):
             raise self._refusal(tokens_in, tokens_out)
-        return self._take(tokens_in, tokens_out)
+        return self._take(self.model, tokens_in, tokens_out)
 
-    def adopt(self, tokens_in: int, tokens_out: int) -> Hold:
-        """Set aside again what an earlier process sent: the cap was asked then."""
-        return self._take(tokens_in, tokens_out)
+    def claim(self, mark: str) -> None:
+        """A batch that an earlier process sent is this one's now: it is no longer counted as somebody else's."""
+        self._open.pop(mark, None)
+        self._pending = lost(self.spend, [*self._open.values()])
+
+    def adopt(self, model: str, tokens_in: int, tokens_out: int) -> Hold:
+        """Set aside again what an earlier process asked of a model: the cap was asked then."""
+        return self._take(model, tokens_in, tokens_out)
 
     def pay(self, hold: Hold, usage: dict[str, int]) -> float:
         """An answer is in the journal: what it cost takes the place of what was set aside; dollars spent so far.
@@ -111,20 +134,18 @@ class Purse:
         Without usage it counts at its most. Journal first, then pay: what a kill between the two leaves is counted
         twice and not never.
         """
-        metered = "prompt_tokens" in usage and "completion_tokens" in usage
+        usage = account.counted(usage, hold.prompt, hold.completion)
         self.answers += 1
-        self.unmetered += not metered
-        self._paid[0] += usage["prompt_tokens"] if metered else hold.prompt
-        self._paid[1] += usage["completion_tokens"] if metered else hold.completion
+        self.unmetered += not usage.get(account.METERED, 1)
+        self._paid.add(hold.model, usage["prompt_tokens"], usage["completion_tokens"])
         self._release(hold)
         return self.spent
 
     def lose(self, hold: Hold) -> None:
         """No answer came, but it may have been billed."""
-        self._lost[0] += hold.prompt
-        self._lost[1] += hold.completion
-        if self._dollars(hold.prompt, hold.completion):
-            loss = account.Loss(self.model, hold.prompt, hold.completion, self._batch, "no answer came")
+        self._lost.add(hold.model, hold.prompt, hold.completion)
+        if self._dollars(Tokens({hold.model: (hold.prompt, hold.completion)})):
+            loss = account.Loss(hold.model, hold.prompt, hold.completion, self._batch, "no answer came")
             account.lose(self._journal, loss)
         self._release(hold)
 
@@ -132,15 +153,13 @@ class Purse:
         """It was surely not billed: the server refused it."""
         self._release(hold)
 
-    def _take(self, prompt: int, completion: int) -> Hold:
-        self._held[0] += prompt
-        self._held[1] += completion
+    def _take(self, model: str, prompt: int, completion: int) -> Hold:
+        self._held.add(model, prompt, completion)
         self._write_down()
-        return Hold(prompt, completion)
+        return Hold(prompt, completion, model)
 
     def _release(self, hold: Hold) -> None:
-        self._held[0] -= hold.prompt
-        self._held[1] -= hold.completion
+        self._held.add(hold.model, -hold.prompt, -hold.completion)
         self._write_down()
         waiting, self._waiting = self._waiting, []
         for future in waiting:
@@ -148,25 +167,26 @@ class Purse:
                 future.set_result(None)
 
     def _write_down(self) -> None:
-        if self.price.input or self.price.output:
-            self._note.write(*self._held)
+        if (self.price.input or self.price.output) and not self._batch:  # batches stand in a log of their own
+            self._note.write(*self._held[self.model])
 
     def _refusal(self, prompt: int, completion: int) -> Refusal:
+        most = prices.money(self._dollars(self._request(prompt, completion)))
         flying = f"{prices.money(self.in_flight)} may still be billed for what is in flight, " if self.in_flight else ""
         return Refusal(
             f"params.yaml: spend.cap of {prices.both(self.spend.cap, self.spend)} would be passed: "
             f"{prices.money(self.before + self.spent)} is spent, {flying}and one more request to {self.model} may cost "
-            f"{prices.money(self._dollars(prompt, completion))}. What was answered is in the journal and is not paid "
+            f"{most}. What was answered is in the journal and is not paid "
             "again: `make price` says what the rest would cost; raise spend.cap and run it again to go on"
         )
 
 
 def settle(journal: Path) -> None:
     """What was under way when a process was killed may have been billed: it is lost."""
-    found = account.under_way(journal, batch=False)
+    found = account.under_way(journal)
     if found:
         account.lose(journal, found)
-        account.UnderWay(journal, found.model, batch=False).write(0, 0)
+        account.UnderWay(journal, found.model).write(0, 0)
 
 
 def cost(spend: Spend, sums: account.Sums) -> float:

@@ -70,7 +70,7 @@ def ask(
                     failures = engine(teacher.engine)(teacher, journal, purse, prompt, wanted, name)
                 finally:
                     if bill:
-                        bill.settle(purse, teacher.concurrency, time.monotonic() - start)
+                        bill.settle(purse, min(teacher.concurrency, len(wanted)), time.monotonic() - start)
     answers = [None if key in failures else journal.answers[key] for key in keys]
     for answer in answers if bill else []:
         if bill and answer:
