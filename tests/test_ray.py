@@ -20,6 +20,7 @@ from stages.lib.records import Record
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = [
+    pytest.mark.skipif(" " in sys.executable, reason="Ray starts no workers by a Python whose path holds a space"),
     # Ray leaves its log files and sockets to the end of the process
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -7,6 +7,7 @@ run again elsewhere. Not covered: setting a cluster up, and driving one from a m
 
 import logging
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,11 @@ def connected() -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    if " " in sys.executable:  # Ray starts workers by a command line that it doesn't quote, and waits for ever
+        raise Refusal(
+            f"params.yaml: engine: `ray` starts no workers by {sys.executable}, whose path holds a space; "
+            "move the project"
+        )
     code = Path(__file__).parents[1]  # imported on every node as `stages`
     ray.init(runtime_env={"py_modules": [str(code)]}, logging_level=logging.WARNING)
     try:
