@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stages.lib.journal import Journal
+from stages.lib.journal import Entry, Journal, line
 from tools import pull, push, store, verify
 from tools.store import Object
 
@@ -168,7 +168,11 @@ def test_remotes_must_be_set_and_verify(made: Path, toy: Path, run: Callable, to
 def test_the_journal_travels_and_answers_of_both_sides_are_kept(toy: Path, run: Callable) -> None:
     journal = toy / "data/teacher/journal.jsonl"
     journal.parent.mkdir()
-    journal.write_text('{"a": "x\u2028y"}\n', encoding="utf-8")
+    shared, own = (
+        line(Entry(key=key, model="m", prompt="p", input="x\u2028y", answer="z", finish_reason="stop", usage={}))
+        for key in ("a" * 32, "b" * 32)
+    )
+    journal.write_text(shared, encoding="utf-8")
     told = run(toy, "tools.push")
     assert (told.returncode, "Commit data/teacher.dvc too" in told.stdout) == (0, True)
     git(toy, "add", "--all")
@@ -176,9 +180,9 @@ def test_the_journal_travels_and_answers_of_both_sides_are_kept(toy: Path, run: 
     fresh = clone(toy)
     mine = fresh / "data/teacher/journal.jsonl"
     mine.parent.mkdir()
-    mine.write_text('{"b": 1}\n{"a": "x\u2028y"}\n', encoding="utf-8")
+    mine.write_text(own + shared, encoding="utf-8")
     assert run(fresh, "tools.pull").returncode == 0
-    assert mine.read_text(encoding="utf-8") == '{"a": "x\u2028y"}\n{"b": 1}\n'
+    assert mine.read_text(encoding="utf-8") == own + shared  # what both may have answered counts as it arrived
     assert not git(fresh, "status", "--porcelain")
 
 
@@ -199,13 +203,12 @@ def test_where_two_clones_bought_the_same_answer_all_use_the_one_that_arrives(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    def line(key: str, answer: str) -> str:
-        about = {"model": "m", "prompt": "p", "input": "i", "answer": answer, "finish_reason": "stop", "usage": {}}
-        return json.dumps({"key": key, **about}) + "\n"
+    def said(key: str, answer: str) -> str:
+        return line(Entry(key=key, model="m", prompt="p", input="i", answer=answer, finish_reason="stop", usage={}))
 
     pull.JOURNAL.parent.mkdir(parents=True)
-    pull.JOURNAL.write_text(line("a", "theirs") + line("b", "same"), encoding="utf-8")
-    pull.ASIDE.write_text(line("a", "mine") + line("b", "same") + line("c", "mine"), encoding="utf-8")
+    pull.JOURNAL.write_text(said("a", "theirs") + said("b", "same"), encoding="utf-8")
+    pull.ASIDE.write_text(said("a", "mine") + said("b", "same") + said("c", "mine"), encoding="utf-8")
     pull.bring_back()
     found = Journal(own=pull.JOURNAL).answers
     assert {key: found[key]["answer"] for key in "abc"} == {"a": "theirs", "b": "same", "c": "mine"}
