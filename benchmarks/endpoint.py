@@ -7,39 +7,25 @@ hits both. Not covered: the time that a real server's network takes.
 """
 
 import asyncio
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from stages.lib.journal import Entry, Journal
 from stages.lib.params import Price, Spend, Teacher
 from stages.lib.requests import Prompt
 from stages.lib.teacher import ask
+from tests.faulty import serving
 
 PROMPT = Prompt("translate", "You translate training data for an assistant that speaks Vietnamese. " * 12)
 SPEND = Spend(cap=1e6, dong=26300.0, batch=0.5, prices={"m": Price(input=0.4, output=1.6)})
 TEXT = "The water of the river carries the land down to the sea, and people build their houses where it slows. " * 6
 Way = Callable[[str, int, list[str]], None]
 CASES = [(16, 0.0), (64, 0.0), (16, 0.05), (64, 0.05), (64, 0.2)]
-
-
-@contextmanager
-def server(latency: float) -> Iterator[str]:
-    """The address of a server in a process of its own."""
-    command = [sys.executable, "-m", "tests.faulty", "0", json.dumps({"latency": latency})]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
 
 
 def ours(url: str, concurrency: int, texts: list[str]) -> None:
@@ -117,7 +103,7 @@ def main() -> None:
     print("| at once | latency | ask | bare loop | ratio | middle half | processor, ask | bare loop |")
     print("|---|---|---|---|---|---|---|---|")
     for concurrency, latency in CASES:
-        with server(latency) as url:
+        with serving(latency=latency) as url:
             for way in (bare, ours):
                 way(url, concurrency, [f"warm {number}" for number in range(concurrency)])
             rows = []

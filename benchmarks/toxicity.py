@@ -18,12 +18,6 @@ from pathlib import Path
 from stages import clean
 from stages.lib import determinism, lexicon, normal, paramfile, params, records, toxicity
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-import torch  # noqa: E402
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers  # noqa: E402
-from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSequenceClassification  # noqa: E402
-
 LABELS = ("harmless", "toxic")
 COMPUTE = params.Compute(device="cpu", threads=1, precision="fp32")
 EPOCHS, BATCH, LR, LONGEST = 12, 16, 1e-3, 96
@@ -38,6 +32,10 @@ def read(path: Path) -> list[Row]:
 
 def train(rows: list[Row], folder: Path) -> None:
     """A classifier of the comments, saved as a folder; toxic ones count as much as the others together."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSequenceClassification
+
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     words = Tokenizer(models.BPE(unk_token="<unk>"))
     words.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
@@ -117,6 +115,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("file", type=Path)
     rows = read(arguments.parse_args().file)
+    determinism.pin(1, "cpu", 1)
     dials = paramfile.check(Path("params.yaml"), Path("recipes"))[0].clean
     dials = dials.model_copy(update={"min_text_syllables": 1})
     words = lexicon.phrases(Path("stages/lexicons/toxic.txt"))

@@ -14,7 +14,6 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,7 +24,7 @@ from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.journal import Entry, Journal, home
 from stages.lib.licences import allowed
 from stages.lib.params import Generate, Licences, Spend, Teacher
-from stages.lib.pool import Kept, Pool
+from stages.lib.pool import Kept, Pool, new_pool
 from stages.lib.records import Message, Record, Verdict
 from stages.lib.requests import Failure, Prompt, key
 from stages.lib.tasks import Task
@@ -63,7 +62,7 @@ def main(
     counts: Counter[str] = Counter()
     with (
         Bill(spent, "generate", spend) as bill,
-        closing(Pool(seeds.read(seed_file), generate.novelty, beside=generated)) as pool,
+        new_pool(seeds.read(seed_file), generate.novelty, beside=generated) as pool,
         records.Table(generated) as keep,
         records.Table(dropped, records.DROPPED) as drop,
         tqdm(total=generate.wanted, desc="generate", unit="task") as bar,

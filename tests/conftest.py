@@ -2,8 +2,12 @@
 
 import os
 
-# before anything imports the libraries that read them
+from stages.lib import determinism
+
+# before anything imports the libraries that read them; the kernels are those that the stages pin
 os.environ.update(
+    determinism.CPU,
+    OMP_NUM_THREADS="1",
     DVC_NO_ANALYTICS="1",
     GRADIO_ANALYTICS_ENABLED="False",
     HF_HUB_DISABLE_TELEMETRY="1",
@@ -18,6 +22,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.scripted import Bench
 
 ROOT = Path(__file__).parents[1]
 PARTS = ["dvc.yaml", "params.yaml", "recipes", "stages", "tools"]
@@ -62,3 +68,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
     return start
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The translate stage with a teacher who answers by a script."""
+    return Bench(tmp_path, monkeypatch)

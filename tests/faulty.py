@@ -11,12 +11,14 @@ import asyncio
 import hashlib
 import json
 import re
+import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 from stages.lib.params import Price, Spend, Teacher
@@ -247,6 +249,18 @@ def completion(model: str, content: str, finish: str, text: str) -> dict[str, An
     usage = {**tokens, "total_tokens": sum(tokens.values())}
     named = {"id": "chatcmpl-x", "object": "chat.completion", "created": 0, "model": model}
     return {**named, "choices": [choice], "usage": usage}
+
+
+@contextmanager
+def serving(**options: Any) -> Iterator[str]:
+    """The address of a server in a process of its own, whose books outlive its clients."""
+    command = [sys.executable, "-m", "tests.faulty", "0", json.dumps(options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 def books(url: str) -> dict[str, Any]:

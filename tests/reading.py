@@ -16,7 +16,7 @@ def read(format: str, *rows: Any, **columns: str) -> tuple[list[Parsed], list[Re
 
 
 def read_bytes(format: str, data: bytes, columns: dict[str, str] | None = None) -> tuple[list[Parsed], list[Refused]]:
-    member = Member("", io.BufferedReader(io.BytesIO(data)))  # type: ignore[arg-type]
+    member = Member("", io.BufferedReader(io.BytesIO(data)))
     found = list(formats.read(format, member, "", columns))
     return [row for row in found if isinstance(row, Parsed)], [row for row in found if isinstance(row, Refused)]
 

@@ -8,19 +8,21 @@ from typing import Any
 import pytest
 
 from stages import translate
-from stages.lib import attempts, meaning, paramfile, records, translation
+from stages.lib import paramfile, records, translation
 from stages.lib.attempts import UNKNOWN
-from stages.lib.bill import Bill
 from stages.lib.journal import Entry, Journal
-from stages.lib.params import Fallback, Spend, Teacher
+from stages.lib.params import Fallback, Teacher
+from stages.lib.prices import NOTHING
 from stages.lib.records import Message, Record
-from stages.lib.requests import Failure, Prompt, key, usable
+from stages.lib.requests import Failure, Prompt
+from stages.lib.spend import Purse
 
 PROMPTS = [Path(f"stages/prompts/{name}.yaml") for name in ("translate", "retranslate", "judge")]
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
 CHECKS = DIALS.translate.checks
 PAID = DIALS.teacher.model_copy(update={"engine": "openai", "model": "m", "max_failed": 1.0})
 OTHER = Fallback(engine="openai", model="other", base_url="http://127.0.0.1:9/v1", api_key="OTHER_KEY")
+FREE = DIALS.spend.model_copy(update={"prices": dict.fromkeys(("m", "other", "project-authors"), NOTHING)})
 Script = Callable[[Teacher, Prompt, str], str | Failure]
 
 
@@ -29,45 +31,35 @@ class Bench:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DVC_ROOT", str(folder))
-        for module in (attempts, meaning):
-            monkeypatch.setattr(module, "ask", self.ask)
+        monkeypatch.setattr("stages.lib.teacher.engine", lambda name: self.buy)
         self.folder = folder
         self.asked: list[tuple[str, str, str]] = []
-        self.calls: list[tuple[str, str, int] | None] = []  # None where the journal alone was asked
+        self.calls: list[tuple[str, str, int]] = []  # (model, prompt, how many requests at a time)
         self.script: Script = lambda teacher, prompt, text: Failure(UNKNOWN)
 
-    def ask(
-        self,
-        teacher: Teacher,
-        spend: Spend,
-        journal: Journal,
-        prompt: Prompt,
-        texts: list[str],
-        name: str,
-        bill: Bill | None = None,
-    ) -> list[Entry | Failure]:
-        found: list[Entry | Failure] = []
-        self.calls.append((teacher.model, prompt.name, len(texts)) if teacher.engine != "journal" else None)
-        with journal.writing():
-            for text in texts:
-                mark = key(teacher, prompt, text)
-                if mark not in journal.answers and teacher.engine == "journal":
-                    found.append(Failure(UNKNOWN))
-                    continue
-                if mark not in journal.answers:
-                    self.asked.append((teacher.model, prompt.name, text))
-                    reply = self.script(teacher, prompt, text)
-                    if isinstance(reply, Failure):
-                        found.append(reply)
-                        continue
-                    # a script says with a dash at the end that the answer was cut
-                    finish = "length" if reply.endswith("—") else "stop"
-                    journal.add(
-                        Entry(key=mark, model=teacher.model, prompt=prompt.name, input=text, answer=reply,
-                              finish_reason=finish, usage={})
-                    )  # fmt: skip
-                found.append(usable(journal.answers[mark]))
-        return found
+    def buy(
+        self, teacher: Teacher, journal: Journal, purse: Purse, prompt: Prompt, wanted: dict[str, str], name: str
+    ) -> dict[str, Failure]:
+        """An engine: what no journal knows."""
+        failures: dict[str, Failure] = {}
+        self.calls.append((teacher.model, prompt.name, len(wanted)))
+        for mark, text in wanted.items():
+            self.asked.append((teacher.model, prompt.name, text))
+            reply = self.script(teacher, prompt, text)
+            if isinstance(reply, Failure) and not reply.answered:
+                failures[mark] = reply
+                continue
+            # what was answered badly stands in the journal like any answer; a dash at the end says that it was cut
+            bad = isinstance(reply, Failure) and reply.reason
+            answer = "" if isinstance(reply, Failure) else reply
+            finish = (
+                "content_filter" if bad == "refused by the teacher" else "length" if answer.endswith("—") else "stop"
+            )
+            journal.add(
+                Entry(key=mark, model=teacher.model, prompt=prompt.name, input=text, answer=answer,
+                      finish_reason=finish, usage={})
+            )  # fmt: skip
+        return failures
 
     def run(self, rows: list[Record], script: Script | None = None, teacher: Teacher = PAID, **changes: Any) -> None:
         """Run the stage over some records; what it writes lies in the folder."""
@@ -76,9 +68,7 @@ class Bench:
         dials = DIALS.translate.model_copy(update={"max_refused": 1.0, **changes})
         (self.folder / "shipped").touch()
         words = [*PROMPTS, *(self.folder / name for name in ("shipped", "kept", "dropped", "quarantine", "spent"))]
-        translate.main(
-            "s", self.folder / "rows", *words, teacher=teacher, spend=DIALS.spend, licences="all", translate=dials
-        )
+        translate.main("s", self.folder / "rows", *words, teacher=teacher, spend=FREE, licences="all", translate=dials)
 
     def kept(self) -> list[Record]:
         return list(records.read(self.folder / "kept"))

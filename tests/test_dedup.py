@@ -7,6 +7,7 @@ import time
 import unicodedata
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +49,8 @@ def sift(tmp_path: Path, rows: list[Record]) -> dict[str, tuple[str, str]]:
     table, kept, dropped = tmp_path / "t", tmp_path / "k", tmp_path / "d"
     records.write(table, rows)
     dedup.main(table, kept, dropped, engine="local", dedup=DEDUP)
-    lost = {row["id"]: (row["reason"], row["detail"]) for row in records.read(dropped)}  # type: ignore[typeddict-item]
+    gone: list[dict[str, Any]] = pq.read_table(dropped).to_pylist()
+    lost = {row["id"]: (row["reason"], row["detail"]) for row in gone}
     assert records.count(kept) + records.count(dropped) == len(rows)
     left = [row["id"] for row in records.read(kept)]
     assert {detail.split()[0] for _, detail in lost.values()} <= set(left)
@@ -316,8 +318,9 @@ def test_pairs_ranked_under_one_prompt_are_no_duplicates_and_kinds_are_not_mixed
     three = record("", "preference", "h", user="Hỏi?", chosen=answer + " hết", rejected="Chịu thôi.")
     assert sift(tmp_path, [one, three])[one["id"]][1].split()[0] == three["id"]
     # the same text under another prompt's group is what joins it to that group
-    twin, near = {**two, "group": "h", "source": "z"}, {**one, "group": "g"}
-    assert len(sift(tmp_path, [two, near])) == 0 and len(sift(tmp_path, [two, twin, near])) == 2  # type: ignore[list-item]
+    twin: Record = {**two, "group": "h", "source": "z"}
+    near: Record = {**one, "group": "g"}
+    assert len(sift(tmp_path, [two, near])) == 0 and len(sift(tmp_path, [two, twin, near])) == 2
 
 
 def test_a_good_and_a_bad_verdict_on_one_answer_are_no_duplicates(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from stages.lib import attempts, briefs, journal, paramfile, records, tasks
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry
 from stages.lib.params import Fallback, Nllb, Params
-from stages.lib.pool import Pool
+from stages.lib.pool import new_pool
 from stages.lib.records import Record
 from stages.lib.requests import Failure, Prompt, key, usable
 from stages.lib.tasks import Task
@@ -86,7 +85,7 @@ def run(params: Params, asked: generate.Asked, **dials: Any) -> list[Outcome]:
     """What a run with these dials makes."""
     small = {"wanted": 1000, "rounds": 3, "requests": 4, "tasks": 5, "briefed": 0.5, "evolve": 0.5} | dials
     changed = params.generate.model_copy(update=small)
-    with closing(Pool(SEEDS, changed.novelty)) as pool:
+    with new_pool(SEEDS, changed.novelty) as pool:
         return list(Maker(pool, LISTS, PROMPTS, params.teacher, changed, asked).run())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -64,9 +65,9 @@ def test_what_dvc_yaml_does_not_know_is_reported(project: Path, run: Callable, l
     assert fault in told.stdout.splitlines(), told.stdout + told.stderr
 
 
-def node(cmd: str = "python -m stages.a x in out", **others: object) -> Node:
-    known = {"deps": frozenset({"in", "stages/a.py"}), "outs": frozenset({"out"}), "desc": "d"}
-    return Node(**{"name": "a", "cmd": cmd, **known, **others})  # type: ignore[arg-type]
+def node(cmd: str = "python -m stages.a x in out", **others: Any) -> Node:
+    known: dict[str, Any] = {"deps": frozenset({"in", "stages/a.py"}), "outs": frozenset({"out"}), "desc": "d"}
+    return Node(**{"name": "a", "cmd": cmd, **known, **others})
 
 
 WORDS = [("name", "word", False), ("source", "dep", False), ("made", "out", False)]

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from stages.lib import determinism
+from stages.lib import determinism, models, params, pretrain, recipes, training
+from stages.lib.contract import Refusal
+from stages.lib.records import Message
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-import torch  # noqa: E402
-
-from stages.lib import models, params, pretrain, recipes, training  # noqa: E402
-from stages.lib.contract import Refusal  # noqa: E402
-from stages.lib.records import Message  # noqa: E402
+determinism.pin(1, "cpu", 1)  # the kernels were chosen in conftest.py, before torch was imported
 
 TEXTS = [
     "Thủ đô của Việt Nam là Hà Nội.",

@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rouge_score import rouge_scorer  # type: ignore[import-untyped]
+from rouge_score import rouge_scorer
 
 from stages.lib.novelty import ALPHABET, MARGIN, Novelty, Segment, letter, signature, words
 

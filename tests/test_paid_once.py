@@ -9,12 +9,8 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
@@ -26,7 +22,7 @@ from stages.lib import endpoint, paramfile, records, translation
 from stages.lib.journal import Journal, entries
 from stages.lib.requests import Prompt
 from stages.lib.teacher import ask
-from tests.faulty import PASSING, PLAN, SPEND, Faulty, books, fault, teacher
+from tests.faulty import PASSING, PLAN, SPEND, Faulty, books, fault, serving, teacher
 
 PROMPT = Prompt("p", "Answer.")
 TEXTS = [f"câu {number % 2000}" for number in range(2300)]
@@ -42,18 +38,6 @@ OUTCOMES = {
 TIMED_OUT = {text for text in TEXTS if fault(text, PLAN) == "timeout"}
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
 NEW = multiprocessing.get_context("fork")
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """The address of a server in a process of its own, whose books outlive its clients."""
-    command = [sys.executable, "-m", "tests.faulty", "0", json.dumps(SETTINGS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
 
 
 def buy(url: str, folder: Path, output: str) -> None:
@@ -90,7 +74,7 @@ def check(path: Path) -> None:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The output of a run that nothing interrupts; its own books are checked as well."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    with server() as url:
+    with serving(**SETTINGS) as url:
         process = start(url, folder, "output")
         process.join()
         assert process.exitcode == 0
@@ -108,7 +92,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_killed_three_times_it_gives_the_same_bytes_and_repeats_what_was_under_way(
     undisturbed: bytes, tmp_path: Path
 ) -> None:
-    with server() as url:
+    with serving(**SETTINGS) as url:
         for moment in (40, 700, 1400):
             process = start(url, tmp_path, "never")
             while sum(books(url)["billed"].values()) < moment:
@@ -129,7 +113,7 @@ def test_killed_three_times_it_gives_the_same_bytes_and_repeats_what_was_under_w
 
 
 def test_two_processes_that_want_the_same_pay_once(undisturbed: bytes, tmp_path: Path) -> None:
-    with server() as url:
+    with serving(**SETTINGS) as url:
         both = [start(url, tmp_path, name) for name in ("one", "other")]
         for process in both:
             process.join()

@@ -22,7 +22,7 @@ ROW = {"instruction": "A", "output": "B"}
 
 
 def member(data: bytes, name: str = "") -> Member:
-    return Member(name, io.BufferedReader(io.BytesIO(data)))  # type: ignore[arg-type]
+    return Member(name, io.BufferedReader(io.BytesIO(data)))
 
 
 def told(data: bytes, name: str = "") -> list[tuple[str, Any]]:

@@ -1,13 +1,12 @@
 """The seed tasks: this project's are sound and unlike each other, and a team's own file is read or refused by row."""
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from stages.lib import records, seeds, tasks
 from stages.lib.contract import Refusal
-from stages.lib.pool import Pool
+from stages.lib.pool import new_pool
 from tools.inputs import inputs
 
 
@@ -15,7 +14,7 @@ def test_the_seed_tasks_are_many_sound_and_unlike_each_other() -> None:
     found = seeds.read(inputs().seed_file)
     assert len(found) >= 175
     assert [(one["instruction"], tasks.fault(one)) for one in found if tasks.fault(one)] == []
-    with closing(Pool([], 0.7)) as pool:
+    with new_pool([], 0.7) as pool:
         for one in found:
             assert pool.judge(one) is None
             pool.add(one, records.make("instruction", [], source="s", licence="", lang="vi", upstream=""))

@@ -1,7 +1,6 @@
 """The translate stage: what goes in comes out in order, or is dropped under a name."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -24,11 +23,6 @@ from tests.scripted import (
     texts_of,
     towns,
 )
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, monkeypatch)
 
 
 def test_what_is_right_at_once_is_asked_once_and_order_stays(bench: Bench) -> None:

@@ -1,16 +1,9 @@
 """How an answer is read, and what is wrong with it as a whole."""
 
-from pathlib import Path
-
 import pytest
 
 from stages.lib import translation
 from tests.scripted import CHECKS, Bench, row
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import json
 import math
 import random
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from stages.lib.journal import Journal
 from stages.lib.journal_index import Entry, slot
 from stages.lib.licences import allowed
 from stages.lib.params import Params
-from stages.lib.pool import Pool
+from stages.lib.pool import new_pool
 from stages.lib.requests import Failure, Prompt, key, usable
 from stages.lib.tasks import Task
 from tools import estimate
@@ -120,7 +119,7 @@ def invented(dials: Params, journal: Journal) -> Stage:
             raise Unknown
         return [usable(answer) for answer in found if answer]
 
-    with closing(Pool(tasks, dial.novelty)) as pool:
+    with new_pool(tasks, dial.novelty) as pool:
         maker = generate.Maker(pool, lists, prompts, teacher, dial, answers)
         try:
             for _ in tqdm(maker.run(), desc="generate", unit="task", delay=SHOWN):
@@ -163,7 +162,7 @@ def typical(dials: Params, tasks: list[Task], lists: briefs.Lists) -> dict[str, 
     """Requests as they will be, by prompt, as if the seed tasks had been invented."""
     dial = dials.generate
     rng, briefing = random.Random(dial.seed), briefs.Briefs(lists, dial.seed)
-    with closing(Pool(tasks, dial.novelty)) as pool:
+    with new_pool(tasks, dial.novelty) as pool:
         for task in tasks:
             pool.add(task, generate.to_record(task, "", dial.licence))
         inventing = [

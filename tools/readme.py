@@ -4,6 +4,7 @@ A generated block stands between ``<!-- begin:name -->`` and ``<!-- end:name -->
 the scores as the report measured them.
 """
 
+import functools
 import json
 import re
 import subprocess
@@ -61,6 +62,11 @@ def stages(_: Path) -> str:
 MAKERS: dict[str, Callable[[Path], str]] = {"graph": graph, "scores": scores, "stages": stages}
 
 
+def made(block: str, path: Path) -> str:
+    """A generated block of a page."""
+    return MAKERS[block](path)
+
+
 def fill(text: str, make: Callable[[str], str]) -> str:
     """The text with each generated block made anew."""
     return BLOCK.sub(lambda match: match[1] + make(match[2]) + match[3], text)
@@ -71,7 +77,7 @@ def main() -> None:
     stale = []
     for path in READMES:
         old = path.read_text(encoding="utf-8")
-        new = fill(old, lambda block, path=path: MAKERS[block](path))  # type: ignore[misc]
+        new = fill(old, functools.partial(made, path=path))
         if new != old:
             stale.append(path.name)
             if "--check" not in sys.argv:

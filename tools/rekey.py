@@ -10,7 +10,6 @@ is. Not covered: writing the answers that a new request lacks.
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 from stages.generate import Maker
@@ -18,7 +17,7 @@ from stages.lib import attempts, briefs, journal, paramfile, seeds
 from stages.lib.contract import Refusal
 from stages.lib.journal import Entry
 from stages.lib.params import Params, Teacher
-from stages.lib.pool import Pool
+from stages.lib.pool import new_pool
 from stages.lib.requests import Failure, Prompt, key
 from tools.inputs import Inputs, inputs
 
@@ -51,7 +50,7 @@ def replay(entries: list[Entry], params: Params, files: Inputs) -> tuple[list[En
         filed.extend(rekey(found, teacher, by_name))
         return [*filed[-len(found) :]]
 
-    with closing(Pool(seeds.read(files.seed_file), params.generate.novelty)) as pool:
+    with new_pool(seeds.read(files.seed_file), params.generate.novelty) as pool:
         for _ in Maker(pool, briefs.load(files.lists), prompts, teacher, params.generate, asked).run():
             pass
     return filed, list(left.values())

@@ -9,9 +9,11 @@ import json
 import random
 import tempfile
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from stages.lib.novelty import Novelty
 from stages.lib.records import Record, Verdict
@@ -29,23 +31,18 @@ class Kept:
 
 
 class Pool:
-    """Tasks by place, and whether a new one is unlike all of them. To be closed."""
+    """Tasks by place, and whether a new one is unlike all of them; their texts go to ``spool``."""
 
-    def __init__(self, seeds: list[Task], novelty: float, beside: Path | None = None) -> None:
+    def __init__(self, seeds: list[Task], novelty: float, spool: IO[bytes]) -> None:
         self.seeds = seeds
         self._bound = novelty
         self._known = Novelty(task["instruction"] for task in seeds)
         self._offsets = array("Q")
-        folder = beside.parent if beside else None  # of an output: there is room where that has room
-        self._spool = tempfile.TemporaryFile("w+b", dir=folder)  # noqa: SIM115
+        self._spool = spool
 
     def __len__(self) -> int:
         """How many were kept, without the seeds."""
         return len(self._offsets)
-
-    def close(self) -> None:
-        """Give the temporary file back."""
-        self._spool.close()
 
     def add(self, task: Task, record: Record) -> int:
         """Take a task in; its place."""
@@ -76,3 +73,10 @@ class Pool:
             alike = self.seeds[place] if place < len(self.seeds) else self.kept(place - len(self.seeds)).task
             return "not novel", f"ROUGE-L {similarity:.2f} with: {alike['instruction']}"
         return None
+
+
+@contextmanager
+def new_pool(seeds: list[Task], novelty: float, beside: Path | None = None) -> Iterator[Pool]:
+    """A pool whose texts lie beside an output, since there is room where that has room."""
+    with tempfile.TemporaryFile("w+b", dir=beside.parent if beside else None) as spool:
+        yield Pool(seeds, novelty, spool)

@@ -120,7 +120,7 @@ def train(
         for step, part in zip(range(steps), shuffled(blocks, batch, seed), strict=False):
             rate = lr * schedule(step, steps, warmup)
             value = loss(model, part.to(where))
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             torch.nn.utils.clip_grad_norm_(outer, 1.0)
             adam.param_groups[0]["lr"] = rate
             adam.step()

@@ -81,7 +81,7 @@ def judged(shard: pa.RecordBatch, judge: Judge) -> Sifted:
     for record in shard.to_pylist():
         try:
             new, verdict = judge(record)
-        except Exception as error:
+        except Exception as error:  # whatever it is goes on, with the place where it arose
             error.add_note(f"at the record of {record['source']} whose upstream is {record['upstream']}")
             raise
         if verdict is None:
