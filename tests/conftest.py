@@ -17,12 +17,13 @@ os.environ.update(
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.faulty import Faulty
 from tests.scripted import Bench
 
 ROOT = Path(__file__).parents[1]
@@ -74,3 +75,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """The translate stage with a teacher who answers by a script."""
     return Bench(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
+    """An endpoint that misbehaves as texts ask it to; nobody waits long between two tries."""
+    monkeypatch.setattr("stages.lib.endpoint.pause", lambda tries, wait: wait or 0.01)
+    with Faulty() as server:
+        yield server

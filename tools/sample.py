@@ -22,7 +22,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tools.skills import CAPITALS, FAMILIES, Case, facts, sentence
+from tools.prose import facts
+from tools.skills import CAPITALS, FAMILIES, Case, sentence
 
 SEED = 20240601
 FOLDER = Path("data/sample")
