@@ -18,7 +18,16 @@ from stages.lib.params import Nllb, Spend, Teacher
 from stages.lib.records import Message
 from stages.lib.requests import Failure, Prompt
 from stages.lib.teacher import ask
+from tests import toy_nllb
 from tests.toy_nllb import DIALS, PROMPT, sentence
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny NLLB."""
+    folder = tmp_path_factory.mktemp("made")
+    toy_nllb.write(folder)
+    return folder
 
 
 @pytest.fixture

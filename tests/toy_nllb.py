@@ -3,16 +3,10 @@
 import random
 from pathlib import Path
 
-import pytest
-
 from stages.lib import nllb_models, paramfile
 
 PROMPT = Path("stages/prompts/translate.yaml")
-
-
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
-
-
 WORDS = dict(
     zip(
         "the cat sees a big house and my dog eats rice run then please XZ1 XZ2".split(),
@@ -21,8 +15,6 @@ WORDS = dict(
         strict=True,
     )
 )
-
-
 WIDTH = 64
 
 
@@ -35,14 +27,16 @@ def sentence(rng: random.Random, count: int) -> tuple[str, str]:
     return source, target
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an NLLB of 110,000 weights."""
+def write(folder: Path) -> None:
+    """An NLLB of 110,000 weights into ``folder``."""
     import torch
     from transformers import M2M100Config, M2M100ForConditionalGeneration, NllbTokenizer
 
-    rng, folder = random.Random(1), tmp_path_factory.mktemp("made")
-    vocabulary, merges = ["<s>", "<pad>", "</s>", "<unk>", "▁", ".", "?", "!", ":"], list[tuple[str, str]]()
+    rng, vocabulary, merges = (
+        random.Random(1),
+        ["<s>", "<pad>", "</s>", "<unk>", "▁", ".", "?", "!", ":"],
+        list[tuple[str, str]](),
+    )
     lower = sorted({*WORDS, *WORDS.values()})
     for word in dict.fromkeys([*lower, *(word[0].upper() + word[1:] for word in lower)]):
         begin = "▁"
@@ -89,4 +83,3 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
     torch.set_num_threads(threads)
-    return folder
