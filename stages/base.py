@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib import contract, determinism, models, params, pretrain, records, training
+from stages.lib import contract, determinism, models, pretrain, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ def main(
     history: Out,
     *,
     seed: int,
-    compute: params.Compute,
-    base: params.Base,
+    compute: recipes.Compute,
+    base: recipes.Base,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
-    if isinstance(base, params.Scratch):
+    if isinstance(base, recipes.Scratch):
         made, tokenizer, points = from_scratch(text, validation, base, compute, seed)
     else:
         made, tokenizer = from_hub(base, compute)
@@ -38,7 +38,7 @@ def main(
 
 
 def from_scratch(
-    text: Path, validation: Path, base: params.Scratch, compute: params.Compute, seed: int
+    text: Path, validation: Path, base: recipes.Scratch, compute: recipes.Compute, seed: int
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase", list[pretrain.Point]]:
     """A tokenizer and a model that have read the text."""
     texts, held_out = list(prose(text)), list(prose(validation))
@@ -73,7 +73,7 @@ def prose(table: Path) -> Iterator[str]:
     return (records.content(record, "text") for record in records.read(table))
 
 
-def from_hub(base: params.Hub, compute: params.Compute) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+def from_hub(base: recipes.Hub, compute: recipes.Compute) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
     """A published model that has a chat template, an end of turn and a padding token."""
     from transformers import AutoTokenizer
 
@@ -104,7 +104,7 @@ def from_hub(base: params.Hub, compute: params.Compute) -> tuple["PreTrainedMode
     return model, tokenizer
 
 
-def download(base: params.Hub) -> Path:
+def download(base: recipes.Hub) -> Path:
     """The snapshot's folder; only what is data is fetched."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError

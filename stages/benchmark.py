@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, determinism, models, paramfile, params, perplexity, records
+from stages.lib import contract, determinism, models, paramfile, perplexity, recipes, records
 from stages.lib.contract import Dep, Out, Refusal, Word
 
 ANSWERS = 48  # prompts answered for a reader, and to see whether answers end
@@ -26,8 +26,8 @@ def main(
     samples: Out,
     *items: Dep,
     seed: int,
-    compute: params.Compute,
-    benchmark: params.Benchmark,
+    compute: recipes.Compute,
+    benchmark: recipes.Benchmark,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
@@ -65,7 +65,7 @@ def harness(
     tasks: Path,
     items: Iterable[Path],
     seed: int,
-    benchmark: params.Benchmark,
+    benchmark: recipes.Benchmark,
     *,
     chat: bool,
 ) -> dict[str, Any]:

@@ -6,7 +6,7 @@ as they are and needs no text. Not covered: formats that are calibrated on text,
 
 from typing import Any
 
-from stages.lib import contract, determinism, models, params
+from stages.lib import contract, determinism, models, recipes
 from stages.lib.contract import Dep, Out, Refusal, Word, suggest
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -15,7 +15,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-def main(name: Word, model: Dep, quantized: Out, *, seed: int, compute: params.Compute) -> None:
+def main(name: Word, model: Dep, quantized: Out, *, seed: int, compute: recipes.Compute) -> None:
     if name not in FORMATS:
         raise Refusal(f"quantize has no format {name!r}; {suggest(name, list(FORMATS))}")
     determinism.pin(seed, compute.device, compute.threads)

@@ -12,7 +12,8 @@ from typing import Any
 
 from stages.lib import charts, contract
 from stages.lib.contract import Dep, Out
-from stages.lib.params import Lr, Sft
+from stages.lib.params import Lr
+from stages.lib.recipes import Sft
 
 CHANCE = 0.25
 WRITTEN = "_written"  # tasks that are answered freely, where guessing gets nothing

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import contract, determinism, models, params, perplexity, records, training
+from stages.lib import contract, determinism, models, perplexity, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
 
@@ -29,10 +29,12 @@ def main(
     history: Out,
     *,
     seed: int,
-    compute: params.Compute,
-    rlhf: params.Rlhf,
+    compute: recipes.Compute,
+    rlhf: recipes.Rlhf,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
+    if isinstance(rlhf, recipes.Offline):
+        raise Refusal("rlhf.kind: offline is not there yet")
     tokenizer = models.load_tokenizer(policy)
     learner = models.load(policy, compute)
     room = learner.config.max_position_embeddings - rlhf.max_new_tokens
@@ -53,7 +55,7 @@ def main(
                 which,
                 tokenizer,
                 conversations,
-                batch=rlhf.prompts * rlhf.generations,
+                batch=rlhf.batch,
                 context=learner.config.max_position_embeddings,
             )["perplexity"]
         }, rewards
@@ -85,14 +87,14 @@ def trained(
     scorer: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     asked: list[list[Message]],
-    compute: params.Compute,
+    compute: recipes.Compute,
     seed: int,
-    rlhf: params.Rlhf,
+    rlhf: recipes.Online,
 ) -> tuple["PreTrainedModel", list[training.Point]]:
     """(the policy with its adapter merged, the history)."""
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-    make, configure = {"rloo": (RLOOTrainer, RLOOConfig), "grpo": (GRPOTrainer, GRPOConfig)}[rlhf.method]
+    make, configure = {"rloo": (RLOOTrainer, RLOOConfig), "grpo": (GRPOTrainer, GRPOConfig)}[rlhf.algorithm]
     points: list[training.Point] = []
     with tempfile.TemporaryDirectory() as scratch:
         trainer: Any = make(
@@ -100,9 +102,9 @@ def trained(
             reward_funcs=scorer,
             reward_processing_classes=tokenizer,
             args=configure(
-                **training.arguments(compute, seed, scratch, lr=rlhf.lr),
+                **training.arguments(compute, seed, scratch, rlhf),
                 max_steps=rlhf.steps,
-                per_device_train_batch_size=rlhf.prompts * rlhf.generations,
+                per_device_train_batch_size=rlhf.batch,
                 num_generations=rlhf.generations,
                 max_completion_length=rlhf.max_new_tokens,
                 temperature=rlhf.temperature,
@@ -125,13 +127,13 @@ def judged(
     scorer: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[list[Message]],
-    rlhf: params.Rlhf,
+    rlhf: recipes.Online,
 ) -> tuple[dict[str, float], list[float]]:
     """Of greedy answers to held-out prompts: mean reward and its standard error, mean length in tokens, share ended.
 
     Also each prompt's reward.
     """
-    batch = rlhf.prompts * rlhf.generations
+    batch = rlhf.batch
     answers = models.answer(which, tokenizer, prompts, new_tokens=rlhf.max_new_tokens, batch=batch)
     rewards = score(
         scorer,

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, models, params, records, training
+from stages.lib import contract, determinism, models, params, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 
 IGNORED = -100  # the label that cross-entropy leaves out
@@ -24,8 +24,8 @@ def main(
     *,
     seed: int,
     lr: params.Lr,
-    compute: params.Compute,
-    sft: params.Sft,
+    compute: recipes.Compute,
+    sft: recipes.Sft,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
     from trl import SFTConfig, SFTTrainer
@@ -44,7 +44,7 @@ def main(
         trainer = SFTTrainer(
             model=learner,
             args=SFTConfig(
-                **training.arguments(compute, seed, scratch, lr=sft.lr if lr == "auto" else lr),
+                **training.arguments(compute, seed, scratch, sft, lr=lr),
                 max_steps=steps,
                 per_device_train_batch_size=sft.batch,
                 per_device_eval_batch_size=sft.batch,
@@ -92,7 +92,7 @@ def conversations(rows: Iterable[records.Record], tokenizer: Any, context: int) 
     return kept, truncated
 
 
-def quantized(sft: params.Sft) -> dict[str, Any]:
+def quantized(sft: recipes.Sft) -> dict[str, Any]:
     """Loading arguments: 4-bit weights for QLoRA (Dettmers et al. 2023)."""
     if sft.method != "qlora":
         return {}

@@ -14,7 +14,7 @@ determinism.pin(1, "cpu", 1)  # before anything imports torch
 
 import torch  # noqa: E402
 
-from stages.lib import models, params, pretrain, training  # noqa: E402
+from stages.lib import models, pretrain, recipes, training  # noqa: E402
 from stages.lib.contract import Refusal  # noqa: E402
 from stages.lib.records import Message  # noqa: E402
 
@@ -23,8 +23,8 @@ TEXTS = [
     "Ba trăm bốn mươi bảy viết là 347.",
     "Hòa bình trái nghĩa với chiến tranh.",
 ] * 40
-COMPUTE = params.Compute(device="cpu", threads=1, precision="fp32")
-SCRATCH = params.Scratch(
+COMPUTE = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
+SCRATCH = recipes.Scratch(
     source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=16, batch=2, steps=3, lr=0.01,
     warmup=0.1,
 )  # fmt: skip
@@ -34,7 +34,7 @@ CHAIN = """
 import json
 from pathlib import Path
 from stages import base, benchmark, quantize, reward, rlhf, sft
-from stages.lib import params, records
+from stages.lib import recipes, records
 
 def table(name, rows):
     path = Path(name)
@@ -50,20 +50,24 @@ pair = [("preference", [("user", f"Sau {n} là gì?"), ("chosen", f"Dạ, là {n
         for n in range(12)]
 ask = [("prompt", m[:1]) for _, m in chat]
 T, C, P, A = table("t", text), table("c", chat), table("p", pair), table("a", ask)
-compute = params.Compute(device="cpu", threads=1, precision="fp32")
-lora = params.Lora(r=4, alpha=8, dropout=0.0)
-tiny = params.Scratch(source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=32,
+compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
+lora = recipes.Lora(r=4, alpha=8, dropout=0.0)
+tiny = recipes.Scratch(source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=32,
                       batch=4, steps=4, lr=0.01, warmup=0.1)
 kw = {"seed": 3, "compute": compute}
+plain = {"optimizer": "adamw", "gradient_checkpointing": False, "save": 0}
+hub = recipes.Hub(source="hub", repo="base", revision="main", grow=0)
 base.main(T, T, Path("base"), Path("base.json"), base=tiny, **kw)
-base.main(T, T, Path("hub"), Path("hub.json"), base=params.Hub(source="hub", repo="base", revision="main"), **kw)
+base.main(T, T, Path("hub"), Path("hub.json"), base=hub, **kw)
 for method in ("lora", "full", "qlora"):
-    s = params.Sft(method=method, lr=0.01, epochs=1.0, batch=8, accumulate=1, context=64, warmup=0.1, lora=lora)
+    s = recipes.Sft(method=method, mode="chat", lr=0.01, schedule="linear", epochs=1.0, batch=8, accumulate=1,
+                    context=64, warmup=0.1, packing=False, neftune=0.0, keep="last", lora=lora, **plain)
     sft.main(Path("base"), C, C, Path(method), Path(f"{method}.json"), lr="auto", sft=s, **kw)
 reward.main(Path("lora"), P, P, Path("reward"), Path("reward.json"),
-            reward=params.Reward(lr=0.001, epochs=1.0, batch=4, context=64), **kw)
-r = params.Rlhf(method="rloo", lr=0.001, steps=2, prompts=2, generations=2, max_new_tokens=4, temperature=1.0,
-                beta=0.05, lora=lora)
+            reward=recipes.Reward(method="full", lr=0.001, epochs=1.0, batch=4, accumulate=1, context=64,
+                                  lora=lora, **plain), **kw)
+r = recipes.Online(kind="online", algorithm="rloo", rewards="model", method="lora", lr=0.001, steps=2, batch=4,
+                   generations=2, max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0, lora=lora, **plain)
 rlhf.main(Path("lora"), Path("reward"), A, A, C, Path("rlhf"), Path("rlhf.json"), rlhf=r, **kw)
 for name in ("int8", "nf4"):
     quantize.main(name, Path("rlhf"), Path(name), **kw)
@@ -79,7 +83,7 @@ Path("tasks/g.yaml").write_text("group: vi_g\\ntask: [vi_x]\\naggregate_metric_l
 for name in ("base", "rlhf", "nf4"):
     benchmark.main(name, Path(name), C, A, Path("tasks/g.yaml"), Path(f"{name}.scores.json"), Path(f"{name}.samples"),
                    Path("tasks/x.jsonl"), Path("tasks/x.yaml"),
-                   benchmark=params.Benchmark(batch=8, context=64, max_new_tokens=4), **kw)
+                   benchmark=recipes.Benchmark(batch=8, context=64, max_new_tokens=4), **kw)
 """
 
 
@@ -257,7 +261,7 @@ def test_a_template_that_marks_nothing_is_refused(tmp_path: Path) -> None:
     models.new_llama(SCRATCH, odd).save_pretrained(tmp_path)
     odd.save_pretrained(tmp_path)
     with pytest.raises(Refusal, match="does not mark"):
-        base.from_hub(params.Hub(source="hub", repo=str(tmp_path), revision="main"), COMPUTE)
+        base.from_hub(recipes.Hub(source="hub", repo=str(tmp_path), revision="main", grow=0), COMPUTE)
 
 
 def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:

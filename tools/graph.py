@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from stages.lib import contract, paramfile, params
+from stages.lib import contract, paramfile, params, recipes
 from tools.imports import closure
 
 ORDER = "data/checked"  # read by nobody: the first stages wait for it, so that wrong dials cost nothing
@@ -236,7 +236,10 @@ def read_nodes(root: Path) -> list[Node]:
 def faults(root: Path) -> list[str]:
     """All that is wrong with the graph of the repo in which this process runs, in plain words."""
     tree, _ = paramfile.read(root / "params.yaml", root / "recipes")
-    models: dict[str, type[BaseModel]] = {"params.yaml": params.Params, f"recipes/{tree['recipe']}.yaml": params.Recipe}
+    models: dict[str, type[BaseModel]] = {
+        "params.yaml": params.Params,
+        f"recipes/{tree['recipe']}.yaml": recipes.Recipe,
+    }
     files = {key: file for file, model in models.items() for key in model.model_fields}
     nodes = read_nodes(root)
     modules = {path.stem for path in (root / "stages").glob("*.py")} - {"__init__"}

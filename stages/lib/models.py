@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import params
+from stages.lib import recipes
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
 
@@ -62,7 +62,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> "Pre
     )
 
 
-def new_llama(base: params.Scratch, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
+def new_llama(base: recipes.Scratch, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
     """A Llama (Touvron et al. 2023) with random weights and one matrix for both ends of the vocabulary."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -87,14 +87,14 @@ def new_llama(base: params.Scratch, tokenizer: "PreTrainedTokenizerBase") -> "Pr
     return LlamaForCausalLM(config)
 
 
-def device(compute: params.Compute) -> str:
+def device(compute: recipes.Compute) -> str:
     """Where tensors go."""
     import torch
 
     return "cuda" if compute.device == "auto" and torch.cuda.is_available() else "cpu"
 
 
-def dtype(compute: params.Compute) -> "torch.dtype":
+def dtype(compute: recipes.Compute) -> "torch.dtype":
     """The type of the weights."""
     import torch
 
@@ -118,21 +118,21 @@ def check_context(model: "PreTrainedModel", context: int, key: str) -> None:
         raise Refusal(f"{key}: found {context}; the model reads at most {limit} tokens, so lower it")
 
 
-def load(folder: Path, compute: params.Compute, **more: Any) -> "PreTrainedModel":
+def load(folder: Path, compute: recipes.Compute, **more: Any) -> "PreTrainedModel":
     """A causal language model."""
     from transformers import AutoModelForCausalLM
 
     return placed(AutoModelForCausalLM, folder, compute, **more)
 
 
-def load_judge(folder: Path, compute: params.Compute) -> "PreTrainedModel":
+def load_judge(folder: Path, compute: recipes.Compute) -> "PreTrainedModel":
     """A model that gives a conversation one number."""
     from transformers import AutoModelForSequenceClassification
 
     return placed(AutoModelForSequenceClassification, folder, compute, num_labels=1)
 
 
-def placed(kind: Any, folder: Path, compute: params.Compute, **more: Any) -> "PreTrainedModel":
+def placed(kind: Any, folder: Path, compute: recipes.Compute, **more: Any) -> "PreTrainedModel":
     """A model on its device."""
     if not any(folder.glob("*.safetensors")):
         raise Refusal(f"{folder} holds no safetensors; weights in other formats can run code and are not read")

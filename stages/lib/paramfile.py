@@ -12,7 +12,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from stages.lib.contract import Refusal, suggest
-from stages.lib.params import Params, Recipe
+from stages.lib.params import Params
+from stages.lib.recipes import Recipe
 
 
 def read(dials: Path, recipes: Path) -> tuple[dict[str, Any], dict[str, str]]:

@@ -1,8 +1,9 @@
-"""What may stand in params.yaml and in a recipe: every key, its type and its bounds.
+"""What may stand in params.yaml: every key, its type and its bounds.
 
 The schemas hold no defaults, so a key that is missing is an error and a value that a stage sees is always
 written in a file. This module can do nothing but raise, so it is no dependency of any stage: a change here reruns
-nothing. Not covered: the files and the words for what is wrong with them (``stages/lib/paramfile.py``).
+nothing. Not covered: recipes (``stages/lib/recipes.py``), the files and the words for what is wrong with
+them (``stages/lib/paramfile.py``).
 """
 
 from typing import Annotated, Literal
@@ -238,103 +239,3 @@ class Params(BaseModel):
     dedup: Dedup
     decontaminate: Decontaminate
     split: Split
-
-
-class Compute(Section):
-    """Where the model stages run. Bits depend on the thread count, so it is a param."""
-
-    device: Literal["cpu", "auto"]
-    threads: PositiveInt
-    precision: Literal["fp32", "bf16", "fp16"]
-
-
-class Scratch(Section):
-    """A Llama-shaped model made from nothing, with a tokenizer trained on the same text."""
-
-    source: Literal["scratch"]
-    vocabulary: PositiveInt
-    hidden: PositiveInt
-    layers: PositiveInt
-    heads: PositiveInt
-    context: PositiveInt
-    block: PositiveInt
-    batch: PositiveInt
-    steps: PositiveInt
-    lr: PositiveFloat
-    warmup: Share
-
-
-class Hub(Section):
-    """A published model: a hub repository at a pinned revision, or a folder."""
-
-    source: Literal["hub"]
-    repo: str
-    revision: str
-
-
-Base = Annotated[Scratch | Hub, Field(discriminator="source")]
-
-
-class Lora(Section):
-    """Low-rank adapters on every linear layer (Hu et al. 2021)."""
-
-    r: PositiveInt
-    alpha: PositiveInt
-    dropout: Share
-
-
-class Sft(Section):
-    """Supervised fine-tuning on the assistant's tokens."""
-
-    method: Literal["full", "lora", "qlora"]
-    lr: PositiveFloat
-    epochs: PositiveFloat
-    batch: PositiveInt
-    accumulate: PositiveInt
-    context: PositiveInt
-    warmup: Share
-    lora: Lora
-
-
-class Reward(Section):
-    """A Bradley-Terry reward model on ranked answers."""
-
-    lr: PositiveFloat
-    epochs: PositiveFloat
-    batch: PositiveInt
-    context: PositiveInt
-
-
-class Rlhf(Section):
-    """Reinforcement learning against the reward model."""
-
-    method: Literal["rloo", "grpo"]
-    lr: PositiveFloat
-    steps: PositiveInt
-    prompts: PositiveInt
-    generations: PositiveInt
-    max_new_tokens: PositiveInt
-    temperature: PositiveFloat
-    beta: Annotated[float, Field(ge=0)]
-    lora: Lora
-
-
-class Benchmark(Section):
-    """How the models are measured."""
-
-    batch: PositiveInt
-    context: PositiveInt
-    max_new_tokens: PositiveInt
-
-
-class Recipe(BaseModel):
-    """recipes/<name>.yaml: one way to train one base model."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    compute: Compute
-    base: Base
-    sft: Sft
-    reward: Reward
-    rlhf: Rlhf
-    benchmark: Benchmark
