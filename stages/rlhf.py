@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import contract, determinism, models, perplexity, recipes, records, training
+from stages.lib import adapters, contract, determinism, models, perplexity, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
 
@@ -119,7 +119,7 @@ def trained(
             callbacks=[training.recorder(points)],
         )
         trainer.train()
-    return trainer.model.merge_and_unload(), points
+    return adapters.merge(trainer.model), points
 
 
 def judged(

@@ -1,0 +1,131 @@
+"""A published model's files at one commit, as data: what is code or a pickle is never fetched.
+
+A download that broke off goes on where it ended, since huggingface_hub keeps the pieces; without a network, what was
+fetched before is used. Not covered: data sets, which ``stages/pull.py`` fetches.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.lib.contract import Refusal
+from stages.lib.fetch_errors import NO_ROOM, PASSING, cause, chain, kinds, status
+
+FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt"]
+COMMIT = re.compile(r"[0-9a-f]{40}")
+ELSEWHERE = ["*/*", "consolidated*"]  # other formats and copies of the same weights
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A model's folder, and the commit that it is."""
+
+    folder: Path
+    commit: str
+
+
+def snapshot(repo: str, revision: str) -> Snapshot:
+    """The model's files; whoever names a branch is told which commit that was."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        about = HfApi().model_info(repo, revision=revision)
+        commit = str(about.sha)
+        check_files(repo, revision, [file.rfilename for file in about.siblings or []])
+        folder = Path(
+            snapshot_download(repo, revision=commit, allow_patterns=FILES, ignore_patterns=ELSEWHERE, max_workers=4)
+        )
+    except (OSError, ValueError, RuntimeError) as error:  # what huggingface_hub and the libraries below it raise
+        kept = None if status(error) or room(error) else fetched(repo, revision)
+        if kept is None:
+            raise Refusal(f"base.repo: {repo} at {revision}: {explain(repo, revision, error)}") from None
+        folder, commit = kept, kept.name
+    if not COMMIT.fullmatch(revision):
+        print(
+            f"warning: base.revision: {revision} is a name that can move, so this model can't be made again for sure;"
+            f" today it is {commit}: write that into the recipe",
+            file=sys.stderr,
+        )
+    return Snapshot(folder, commit)
+
+
+def fetched(repo: str, revision: str) -> Path | None:
+    """The folder of an earlier download, if all of it is there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+    weights = {path.name for path in folder.glob("*.safetensors")}
+    for index in folder.glob("*.safetensors.index.json"):
+        if not set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) <= weights:
+            return None
+    return folder if weights and (folder / "config.json").is_file() else None
+
+
+def check_files(repo: str, revision: str, names: list[str]) -> None:
+    """Refuse a repository whose weights are pickles, or that holds no model."""
+    top = [name for name in names if "/" not in name]
+    if any(name.endswith(".safetensors") for name in top):
+        return
+    if any(name.endswith((".bin", ".pt", ".pth")) for name in top):
+        raise Refusal(
+            f"base.repo: {repo} at {revision} has its weights in a format that can run code; convert them on a machine"
+            f" that may be lost, `python -m tools.convert {repo} {revision} models/{repo.split('/')[-1]}`, and name"
+            " that folder"
+        )
+    raise Refusal(f"base.repo: {repo} at {revision} holds no safetensors: is it the model, not an adapter or a GGUF?")
+
+
+def room(error: BaseException) -> bool:
+    """Whether the disk is full."""
+    return any(isinstance(fault, OSError) and fault.errno in NO_ROOM for fault in chain(error))
+
+
+def explain(repo: str, revision: str, error: BaseException) -> str:
+    """What went wrong and what to do about it."""
+    from huggingface_hub import constants
+
+    page, names, found = f"{constants.ENDPOINT}/{repo}", kinds(error), status(error)
+    login = f"set HF_TOKEN to a valid token that may read it; if {page} shows terms, accept them first"
+    hints: Mapping[str | int, str] = {
+        "GatedRepoError": f"log in at {page} and accept its licence, then set HF_TOKEN to a token of that account",
+        "RevisionNotFoundError": f"it has no such revision; see {page}/commits",
+        "RepositoryNotFoundError": f"no such model for this login; is the name right? If it is private: {login}",
+        "HFValidationError": "that is no name of a repository, nor a folder here; a name reads owner/model",
+        "OfflineModeIsEnabled": "it was not fetched before, and HF_HUB_OFFLINE is set; unset it",
+        401: login,
+        403: login,
+    }
+    if room(error):
+        return "no room on the disk for its files; make some (or set HF_HOME to a larger one) and run it again"
+    if found in PASSING:
+        return f"HTTP {found}; the hub is busy or out of order; run it again later, it goes on where it ended"
+    known = next((text for key, text in hints.items() if key in names or key == found), None)
+    said = f"HTTP {found}" if found else cause(error)[:200]
+    return f"{said}; {known or 'is the network up, and HTTPS_PROXY set where one is needed? Or name a local folder'}"
+
+
+def config(folder: Path, repo: str) -> dict[str, Any]:
+    """A model's configuration, if it is one that can be trained here without running its own code."""
+    from transformers import __version__
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
+
+    try:
+        found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refusal(f"base.repo: {repo} has no config.json, so it is no model; check the name") from None
+    kind = found.get("model_type")
+    if kind not in KNOWN:
+        raise Refusal(
+            f"base.repo: {repo} is of the architecture {kind!r}, which transformers {__version__} does not know as a"
+            " language model, and code from a model's folder is never run; pick a model of another family"
+        )
+    if "quantization_config" in found:
+        raise Refusal(f"base.repo: {repo} holds quantised weights, which lose by learning; name the model they are of")
+    return found
