@@ -116,11 +116,12 @@ def from_hub(
         start, end = tokenizer.convert_tokens_to_ids([models.TURN, models.END])
         known = min(start, end)
         everything = range(0, known, max(1, known // 4096))
-        vocabulary.settle(model, [start, end], [everything, everything if stop is None else [stop]])
+        vocabulary.settle(model, [start, end], [everything, everything if stop is None else [stop]], apart=0.5)
     points: list[pretrain.Point] = []
     if base.grow:
         read = list(prose(text))
         tokenizer, told = vocabulary.grow(model, tokenizer, read, list(prose(validation)), base.grow)
+        model.config.grown = True  # adapters leave both ends of the vocabulary as they are; these want to be learned
         points = [{"step": 0, **told}]
     model.config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id

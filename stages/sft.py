@@ -60,9 +60,12 @@ def main(
             train_dataset=training.dataset(rows),
             eval_dataset=training.dataset(held_out),
             processing_class=tokenizer,
-            peft_config=None if sft.method == "full" else training.lora_config(sft.lora),
+            peft_config=None
+            if sft.method == "full"
+            else training.lora_config(sft.lora, adapters.learned_whole(learner)),
             callbacks=[training.recorder(points)],
         )
+        adapters.precise(trainer.model)
         trainer.train()
         training.evaluated(trainer, points)
     finished: Any = trainer.model

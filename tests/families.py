@@ -5,7 +5,6 @@
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 SAID = "Dạ, là Hà Nội."
 ASKED = ["Thủ đô của Việt Nam?", "Ở đâu?", "Là gì?", "Hỏi gì?"]
 TEXTS = ["Thủ đô của Việt Nam là Hà Nội.", "Ba trăm bốn mươi bảy viết là 347.", f"{SAID} Ở đâu? Hỏi gì? Là gì?"] * 40
+NEWS = ["Trường học ở phường Nguyễn Huệ nghỉ hè từ tháng sáu.", "Học sinh nghỉ hè, nhà trường đóng cửa."] * 2
 # as PhoGPT writes a conversation
 PHOGPT = (
     "{% for m in messages %}{% if m['role'] == 'user' %}{{ ('' if loop.first else '\\n') + '### Câu hỏi: ' +"
@@ -156,7 +156,7 @@ def logits(model: Any, ids: list[int]) -> Any:
         return model.eval()(input_ids=torch.tensor([ids], device=model.device)).logits.float().cpu()
 
 
-def tuned(home: Path, method: Any, told: dict[str, Any], save: Callable[..., None]) -> None:
+def tuned(home: Path, method: Any, told: dict[str, Any]) -> None:
     """One way to train: what it did to the loss, the file and the answers."""
     import torch
     from peft import PeftModel
@@ -167,32 +167,29 @@ def tuned(home: Path, method: Any, told: dict[str, Any], save: Callable[..., Non
     compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
     done = home / method
     spoken = models.load_tokenizer(home / "base")
-    ids, mask = models.encode(
-        spoken, [{"role": "user", "content": ASKED[0]}, {"role": "assistant", "content": SAID}]
-    )
+    ids, mask = models.encode(spoken, [{"role": "user", "content": ASKED[0]}, {"role": "assistant", "content": SAID}])
     seen: list[Any] = []
 
     def spy(model: Any, *rest: Any) -> None:
         seen.append(logits(model, ids))
         save(model, *rest)
 
-    models.save = spy
+    save = models.save
+    setattr(models, "save", spy)  # noqa: B010
     data = table(
         home / "c", "instruction", [[("user", f"{q} {n}"), ("assistant", SAID)] for n in range(4) for q in ASKED]
     )
     settings = recipes.Sft(
-        mode="chat", method=method, lr=0.01, schedule="linear", epochs=14.0, batch=8, accumulate=1, context=96,
+        mode="chat", method=method, lr=0.01, schedule="linear", epochs=20.0, batch=8, accumulate=1, context=96,
         warmup=0.1, packing=False, neftune=0.0, keep="last", optimizer="adamw", gradient_checkpointing=False, save=0,
         lora=recipes.Lora(r=16, alpha=32, dropout=0.0),
     )  # fmt: skip
     sft.main(home / "base", data, data, done, home / "h.json", seed=1, lr="auto", compute=compute, sft=settings)
-    models.save = save
+    setattr(models, "save", save)  # noqa: B010
     losses = [point["eval_loss"] for point in json.loads((home / "h.json").read_text()) if "eval_loss" in point]
     again = models.load(done, compute)
     found = {"losses": losses, "reload": float((seen[0] - logits(again, ids)).abs().max()), "dtype": str(again.dtype)}
-    answers = models.answer(
-        again, spoken, [[{"role": "user", "content": f"{ASKED[0]} 0"}]], new_tokens=24, batch=1
-    )
+    answers = models.answer(again, spoken, [[{"role": "user", "content": f"{ASKED[0]} 0"}]], new_tokens=24, batch=1)
     found |= {"answer": answers[0][0], "ended": answers[0][2]}
     if method == "qlora":
         start = models.load(home / "base", compute, **adapters.learning(compute, method))
@@ -209,26 +206,27 @@ def tuned(home: Path, method: Any, told: dict[str, Any], save: Callable[..., Non
 
 
 def main(names: list[str]) -> None:
-    """All ways to train of some families."""
+    """All ways to train of some families; a name with a plus gets new pieces, too."""
     from stages.lib import determinism
 
     determinism.pin(1, "cpu", 1)
     from stages import base
-    from stages.lib import models, recipes
+    from stages.lib import recipes
 
     compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
     everything = {}
     for name in names:
         home = Path(name)
         home.mkdir()
-        build(name, home / "hub")
-        words = table(home / "t", "text", [[("text", text)] for text in TEXTS[:3]])
-        source = recipes.Hub(source="hub", repo=str(home / "hub"), revision="main", grow=0)
+        build(name.rstrip("+"), home / "hub")
+        words = table(home / "t", "text", [[("text", text)] for text in NEWS])
+        source = recipes.Hub(
+            source="hub", repo=str(home / "hub"), revision="main", grow=12 if name.endswith("+") else 0
+        )
         base.main(words, words, home / "base", home / "h.json", seed=1, compute=compute, base=source)
         told: dict[str, Any] = {}
-        save = models.save
         for method in ("full", "lora", "qlora"):
-            tuned(home, method, told, save)
+            tuned(home, method, told)
         everything[name] = told
         Path("told.json").write_text(json.dumps(everything, ensure_ascii=False, indent=1))
 

@@ -35,6 +35,21 @@ def learning(compute: recipes.Compute, method: recipes.Method) -> dict[str, Any]
     }
 
 
+def learned_whole(model: "PreTrainedModel") -> list[str]:
+    """The layers that low-rank adapters are no match for: both ends of a vocabulary that has new pieces."""
+    if not getattr(model.config, "grown", False):
+        return []
+    ends = {id(end.weight): end for end in (model.get_output_embeddings(), model.get_input_embeddings())}
+    return [name for name, module in model.named_modules() if any(module is end for end in ends.values())]
+
+
+def precise(model: Any) -> None:
+    """Keep what learns in fp32: trl puts QLoRA's adapters into bf16, where small steps are lost."""
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+
+
 def merge(model: Any) -> "PreTrainedModel":
     """The model under a trained adapter, with the adapter in its weights.
 
@@ -60,8 +75,8 @@ def merge(model: Any) -> "PreTrainedModel":
             linear = torch.nn.Linear(base.in_features, base.out_features, base.bias is not None, "meta")
             weight = dequantize_4bit(base.weight.data, base.weight.quant_state).float()
             for adapter in getattr(layer, "active_adapters", []):
-                layer.lora_A[adapter].float(), layer.lora_B[adapter].float()  # trl keeps them in bf16, whose product
-                weight += layer.get_delta_weight(adapter)  # would be rounded
+                layer.lora_A.float(), layer.lora_B.float()  # a product in 16 bits would be rounded
+                weight += layer.get_delta_weight(adapter)
             linear.weight = torch.nn.Parameter(weight.to("cpu", kind))
             if base.bias is not None:
                 linear.bias = torch.nn.Parameter(base.bias.to("cpu", kind))

@@ -53,6 +53,20 @@ def snapshot(repo: str, revision: str) -> Snapshot:
     return Snapshot(folder, commit)
 
 
+def tokenizer_files(repo: str, revision: str) -> Path:
+    """A folder with the model's files, its weights left out."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                repo, revision=revision, allow_patterns=FILES, ignore_patterns=[*ELSEWHERE, "*.safetensors"]
+            )
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise Refusal(f"base.repo: {repo} at {revision}: {explain(repo, revision, error)}") from None
+
+
 def fetched(repo: str, revision: str) -> Path | None:
     """The folder of an earlier download, if all of it is there."""
     from huggingface_hub import snapshot_download

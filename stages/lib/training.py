@@ -75,11 +75,8 @@ def arguments(
     }
 
 
-def lora_config(lora: recipes.Lora, tokens: Sequence[int] = ()) -> Any:
-    """Adapters on every linear layer but the head, and the embeddings of some ``tokens`` as they are.
-
-    A chat template's tokens mean nothing to a model that has only read text: adapters alone can't change that.
-    """
+def lora_config(lora: recipes.Lora, whole: Sequence[str] = ()) -> Any:
+    """Adapters on every linear layer but the head, and ``whole`` layers, by name, that are learned as they are."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -88,7 +85,8 @@ def lora_config(lora: recipes.Lora, tokens: Sequence[int] = ()) -> Any:
         lora_dropout=lora.dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
-        trainable_token_indices=list(tokens) or None,
+        modules_to_save=list(whole) or None,
+        ensure_weight_tying=bool(whole),
     )
 
 

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.lib.contract import Refusal
 
@@ -125,8 +125,8 @@ def grow(
     texts: Iterable[str],
     held_out: Sequence[str],
     wanted: int,
-) -> tuple["PreTrainedTokenizerBase", dict[str, Any]]:
-    """(a tokenizer with more pieces, what that changes on held-out text); the model gets their embeddings."""
+) -> tuple["PreTrainedTokenizerBase", dict[str, float | int]]:
+    """(a tokenizer with more pieces, what they change on held-out text); the model gets rows for them."""
     kind = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     if kind["type"] != "BPE":
         raise Refusal(f"base.grow: the tokenizer is {kind['type']}, and only BPE can go on growing; set it to 0")
@@ -162,13 +162,21 @@ def widen(model: "PreTrainedModel", rows: int) -> None:
         model.resize_token_embeddings(rows, mean_resizing=False)
 
 
-def settle(model: "PreTrainedModel", ids: Sequence[int], parts: Sequence[Sequence[int]]) -> None:
-    """Give tokens the mean of some others' rows, at both ends of the model, the output's bias included."""
+def settle(model: "PreTrainedModel", ids: Sequence[int], parts: Sequence[Sequence[int]], *, apart: float = 0.0) -> None:
+    """Give tokens the mean of some others' rows, at both ends of the model, the output's bias included.
+
+    ``apart`` moves them by so many standard deviations: of two tokens with one row, adapters can't prefer either.
+    """
     import torch
 
     head = model.get_output_embeddings()
     ends = {id(found): found for found in (model.get_input_embeddings().weight, head.weight)}
     found = [*ends.values(), *([head.bias] if getattr(head, "bias", None) is not None else [])]
+    chance = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for rows in found:
-            rows[list(ids)] = torch.stack([rows[list(part)].float().mean(dim=0) for part in parts]).to(rows.dtype)
+            new = torch.stack([rows[list(part)].float().mean(dim=0) for part in parts])
+            if apart and rows.ndim == 2:
+                spread = rows[:: max(1, len(rows) // 4096)].float().std()
+                new += apart * spread * torch.randn(new.shape, generator=chance)
+            rows[list(ids)] = new.to(rows.dtype)
