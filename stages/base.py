@@ -136,13 +136,13 @@ def hub_tokenizer(folder: Path, repo: str) -> "PreTrainedTokenizerBase":
     """The tokenizer as it was published."""
     from transformers import AutoTokenizer
 
+    why = "no tokenizer.json, tokenizer.model or vocab.json"  # without which transformers would make an empty one
     try:
-        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+        if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+            return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except (OSError, ValueError, TypeError) as error:
-        raise Refusal(
-            f"base.repo: {repo} has no tokenizer that can be read without running its code:"
-            f" {' '.join(str(error).split())[:200]}"
-        ) from None
+        why = " ".join(str(error).split())[:200]
+    raise Refusal(f"base.repo: {repo} has no tokenizer that can be read without running its code: {why}")
 
 
 def pad(tokenizer: "PreTrainedTokenizerBase") -> None:

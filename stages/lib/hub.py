@@ -72,14 +72,13 @@ def fetched(repo: str, revision: str) -> Path | None:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
+        return Path(
+            snapshot_download(
+                repo, revision=revision, allow_patterns=FILES, ignore_patterns=ELSEWHERE, local_files_only=True
+            )
+        )
     except (OSError, ValueError):
         return None
-    weights = {path.name for path in folder.glob("*.safetensors")}
-    for index in folder.glob("*.safetensors.index.json"):
-        if not set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) <= weights:
-            return None
-    return folder if weights and (folder / "config.json").is_file() else None
 
 
 def check_files(repo: str, revision: str, names: list[str]) -> None:
