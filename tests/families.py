@@ -82,6 +82,31 @@ FAMILIES = {
     "mistral": Family("MistralConfig", LLAMA | {"sliding_window": 64}, ["<s>", "</s>"], bos="<s>", begins=True),
 }
 
+# which recipes are of which family, by the start of their names
+OF = {
+    "bloomz": "bloom",
+    "open-llama": "llama",
+    "llama-3": "llama3",
+    "gpt-j": "gptj",
+    "pythia": "gpt_neox",
+    "mpt": "mpt",
+}
+OF |= {"phogpt": "phogpt", "seallms": "qwen2", "sailor2": "qwen2", "qwen3": "qwen3"}
+OF |= {"gemma-3-1b": "gemma3", "gemma-3-4b": "gemma3_sees"}
+
+
+def words(family: str, method: str) -> Any:
+    """What a recipe of the family says of fine-tuning this way, cut to toy size; else another family's."""
+    from stages.lib import paramfile, recipes
+
+    folder = Path(__file__).parents[1] / "recipes"
+    prefix = next((prefix for prefix, found in OF.items() if found == family.rstrip("+")), "open-llama")
+    path = next(iter(sorted(folder.glob(f"{prefix}*-{method}.yaml"))), folder / f"qwen3-1.7b-{method}.yaml")
+    found = paramfile.typed(recipes.Recipe, paramfile.load(path), path.name).sft
+    toy = {"lr": 0.01, "schedule": "linear", "epochs": 20.0, "batch": 8, "accumulate": 1, "context": 96, "save": 0}
+    toy |= {"packing": False, "neftune": 0.0, "keep": "last", "optimizer": "adamw"}  # their own tests turn these
+    return found.model_copy(update=toy | {"lora": recipes.Lora(r=16, alpha=32, dropout=0.0)})
+
 
 def tokenizer(family: Family) -> Any:
     """A toy tokenizer with the special tokens, the chat template and the habits of a family."""
@@ -158,7 +183,6 @@ def logits(model: Any, ids: list[int]) -> Any:
 
 def tuned(home: Path, method: Any, told: dict[str, Any]) -> None:
     """One way to train: what it did to the loss, the file and the answers."""
-    import torch
     from peft import PeftModel
 
     from stages import sft
@@ -179,11 +203,7 @@ def tuned(home: Path, method: Any, told: dict[str, Any]) -> None:
     data = table(
         home / "c", "instruction", [[("user", f"{q} {n}"), ("assistant", SAID)] for n in range(4) for q in ASKED]
     )
-    settings = recipes.Sft(
-        mode="chat", method=method, lr=0.01, schedule="linear", epochs=20.0, batch=8, accumulate=1, context=96,
-        warmup=0.1, packing=False, neftune=0.0, keep="last", optimizer="adamw", gradient_checkpointing=False, save=0,
-        lora=recipes.Lora(r=16, alpha=32, dropout=0.0),
-    )  # fmt: skip
+    settings = words(home.name, method)
     sft.main(home / "base", data, data, done, home / "h.json", seed=1, lr="auto", compute=compute, sft=settings)
     setattr(models, "save", save)  # noqa: B010
     losses = [point["eval_loss"] for point in json.loads((home / "h.json").read_text()) if "eval_loss" in point]
@@ -200,8 +220,8 @@ def tuned(home: Path, method: Any, told: dict[str, Any]) -> None:
         found["drift_of_the_original"] = float((apart - drifted).abs().max())
         found["quantised"] = "quantization_config" in (done / "config.json").read_text()
     told[method] = found
-    torch.manual_seed(1)
     learned = [token for token, said in zip(ids, mask, strict=True) if said]
+    found["end"] = spoken.eos_token_id
     told["learned"] = [spoken.decode(learned), spoken.eos_token, again.generation_config.eos_token_id]
 
 

@@ -253,17 +253,6 @@ def test_a_context_beyond_the_model_is_refused(tokenizer: Any) -> None:
         models.check_context(model, 129, "sft.context")
 
 
-def test_a_template_that_marks_nothing_is_refused(tmp_path: Path) -> None:
-    from stages import base
-
-    odd = models.train_tokenizer(TEXTS, 300, 64)
-    odd.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    models.new_llama(SCRATCH, odd).save_pretrained(tmp_path)
-    odd.save_pretrained(tmp_path)
-    with pytest.raises(Refusal, match="does not mark"):
-        base.from_hub(recipes.Hub(source="hub", repo=str(tmp_path), revision="main", grow=0), COMPUTE)
-
-
 def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:
     plain = models.train_tokenizer(TEXTS, 300, 64)
     plain.chat_template = None
