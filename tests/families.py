@@ -173,6 +173,11 @@ def table(path: Path, kind: Any, turns: list[list[tuple[str, str]]]) -> Path:
     return path
 
 
+def attention(model: Any) -> str:
+    """Which code calculates the attention: transformers picks torch's own where the family has it."""
+    return str(model.config._attn_implementation)
+
+
 def logits(model: Any, ids: list[int]) -> Any:
     """What a model says of the next token, at each of some."""
     import torch
@@ -231,7 +236,7 @@ def main(names: list[str]) -> None:
 
     determinism.pin(1, "cpu", 1)
     from stages import base
-    from stages.lib import recipes
+    from stages.lib import models, recipes
 
     compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
     everything = {}
@@ -244,7 +249,8 @@ def main(names: list[str]) -> None:
             source="hub", repo=str(home / "hub"), revision="main", grow=12 if name.endswith("+") else 0
         )
         base.main(words, words, home / "base", home / "h.json", seed=1, compute=compute, base=source)
-        told: dict[str, Any] = {}
+        judge = models.load_judge(home / "base", compute)
+        told: dict[str, Any] = {"verdict": list(logits(judge, [1, 2, 3]).shape), "attention": attention(judge)}
         for method in ("full", "lora", "qlora"):
             tuned(home, method, told)
         everything[name] = told

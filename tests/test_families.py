@@ -192,6 +192,13 @@ def test_loss_falls_the_file_holds_the_model_and_answers_end(trained: dict[str, 
 
 
 @pytest.mark.parametrize("name", [name for half in HALVES for name in half])
+def test_a_family_can_judge_and_has_the_fastest_attention_there_is(trained: dict[str, Any], name: str) -> None:
+    assert trained[name]["verdict"] == [1, 1]
+    eager = name.rstrip("+") in ("bloom", "gptj", "mpt", "phogpt")
+    assert trained[name]["attention"] == ("eager" if eager else "sdpa")
+
+
+@pytest.mark.parametrize("name", [name for half in HALVES for name in half])
 def test_a_merged_adapter_is_what_was_trained(trained: dict[str, Any], name: str) -> None:
     told = trained[name]["qlora"]
     assert told["drift"] < 1e-4 < 1e-2 < told["drift_of_the_original"]

@@ -32,15 +32,15 @@ def tokenizer_of(name: str) -> Any:
     """The tokenizer that the recipe's base model will have."""
     from stages import base
 
-    recipe = paramfile.validate(
-        recipes.Recipe, {"recipe": paramfile.load(Path("recipes", f"{name}.yaml"))}, "recipe", {}
-    )
-    if not isinstance(recipe.base, recipes.Hub):
+    path = Path("recipes", f"{name}.yaml")
+    tree = paramfile.load(path)
+    asked = paramfile.validate(recipes.Base, tree, "base", dict.fromkeys(tree, str(path)))
+    if not isinstance(asked, recipes.Hub):
         return models.load_tokenizer(Path("models/base"))
-    folder = Path(recipe.base.repo)
+    folder = Path(asked.repo)
     if not folder.is_dir():
-        folder = hub.tokenizer_files(recipe.base.repo, recipe.base.revision)
-    tokenizer = base.hub_tokenizer(folder, recipe.base.repo)
+        folder = hub.tokenizer_files(asked.repo, asked.revision)
+    tokenizer = base.hub_tokenizer(folder, asked.repo)
     chat_templates.talk(tokenizer)
     return tokenizer
 
