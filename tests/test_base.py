@@ -154,9 +154,10 @@ def test_a_branch_is_taken_with_a_warning_and_its_commit_is_kept(asked: Any) -> 
     fetched = {one.path.rpartition("/")[2] for one in asked[1].asked if one.path.startswith("/o/good/resolve")}
     assert "model.safetensors" in fetched and "tokenizer.json" in fetched
     assert not fetched & {"pytorch_model.bin", "modeling_odd.py", "b.json"}
-    again = asked[0](MADE, COMMIT, HF_HUB_OFFLINE="1")  # what was fetched serves without a network
-    assert again.returncode == 0, again.stderr[-3000:]
-    assert "warning: base.revision" not in again.stderr
+    for network in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}):  # what was fetched serves without
+        again = asked[0](ASK, json.dumps([["o/good", COMMIT]]), **network)
+        assert json.loads(again.stdout.splitlines()[-1]) == {f"o/good@{COMMIT}": COMMIT}, again.stderr[-2000:]
+        assert "warning: base.revision" not in again.stderr
 
 
 def test_a_download_that_broke_off_goes_on_where_it_ended(asked: Any) -> None:
@@ -172,6 +173,8 @@ def test_a_full_disk_and_a_model_that_was_never_fetched_are_told_apart(asked: An
     assert "no room on the disk for its files; make some (or set HF_HOME" in full.stdout, full.stderr[-2000:]
     never = asked[0](ASK, json.dumps([["o/good", COMMIT]]), HF_HUB_OFFLINE="1", **fresh)
     assert "it was not fetched before, and HF_HUB_OFFLINE is set; unset it" in never.stdout
+    cut_off = asked[0](ASK, json.dumps([["o/good", COMMIT]]), HF_ENDPOINT="http://127.0.0.1:9", **fresh)
+    assert "is the network up, and HTTPS_PROXY set where one is needed?" in cut_off.stdout, cut_off.stderr[-2000:]
 
 
 def test_a_full_disk_at_saving_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +187,26 @@ def test_a_full_disk_at_saving_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     full: Any = Full()
     with pytest.raises(Refusal, match="no room on the disk for the model"):
         models.save(full, full, tmp_path)
+
+
+def test_a_model_keeps_the_precision_it_was_published_in(tmp_path: Path) -> None:
+    import torch
+
+    from stages import base
+
+    families.build("gpt_neox", tmp_path / "hub")
+    compute = recipes.Compute(device="cpu", threads=1, precision="bf16", launch="single")
+    models.load(tmp_path / "hub", compute).save_pretrained(tmp_path / "hub")
+    source = recipes.Hub(source="hub", repo=str(tmp_path / "hub"), revision="main", grow=0)
+    made, spoken, points, origin = base.from_hub(source, tmp_path, tmp_path)
+    assert (made.dtype, points, origin) == (torch.bfloat16, [], {})
+    # both tokens of a turn are new: apart from each other, and from the end of text that one of them began as
+    start, end = spoken.convert_tokens_to_ids([models.TURN, models.END])
+    old = spoken.convert_tokens_to_ids("<|endoftext|>")
+    for rows in (made.get_input_embeddings().weight.detach(), made.get_output_embeddings().weight.detach()):
+        apart = [float((rows[a] - rows[b]).norm()) for a, b in ((start, end), (end, old))]
+        assert min(apart) > 0 and not rows.isnan().any()
+    assert made.generation_config.eos_token_id == end and spoken.pad_token_id not in (end, None)
 
 
 # ── growing a vocabulary ────────────────────────────────────────────────────────────────────────────────────

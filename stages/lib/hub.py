@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.contract import Refusal
-from stages.lib.fetch_errors import NO_ROOM, PASSING, cause, chain, kinds, status
+from stages.lib.fetch_errors import NO_ROOM, PASSING, cause, chain, faults, kinds, status
 
 FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt"]
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -39,7 +39,7 @@ def snapshot(repo: str, revision: str) -> Snapshot:
         folder = Path(
             snapshot_download(repo, revision=commit, allow_patterns=FILES, ignore_patterns=ELSEWHERE, max_workers=4)
         )
-    except (OSError, ValueError, RuntimeError) as error:  # what huggingface_hub and the libraries below it raise
+    except failures() as error:
         kept = None if status(error) or room(error) else fetched(repo, revision)
         if kept is None:
             raise Refusal(f"base.repo: {repo} at {revision}: {explain(repo, revision, error)}") from None
@@ -53,6 +53,11 @@ def snapshot(repo: str, revision: str) -> Snapshot:
     return Snapshot(folder, commit)
 
 
+def failures() -> tuple[type[BaseException], ...]:
+    """All that huggingface_hub and the libraries below it raise, once it has been imported."""
+    return (*faults(), RuntimeError)
+
+
 def tokenizer_files(repo: str, revision: str) -> Path:
     """A folder with the model's files, its weights left out."""
     from huggingface_hub import snapshot_download
@@ -63,7 +68,7 @@ def tokenizer_files(repo: str, revision: str) -> Path:
                 repo, revision=revision, allow_patterns=FILES, ignore_patterns=[*ELSEWHERE, "*.safetensors"]
             )
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except failures() as error:
         raise Refusal(f"base.repo: {repo} at {revision}: {explain(repo, revision, error)}") from None
 
 

@@ -152,7 +152,7 @@ def load_judge(folder: Path, compute: recipes.Compute) -> "PreTrainedModel":
 
 
 def placed(kind: Any, folder: Path, compute: recipes.Compute, **more: Any) -> "PreTrainedModel":
-    """A model on its device."""
+    """A model on its device, shard by shard; its attention is torch's own code where the family has it."""
     if not any(folder.glob("*.safetensors")):
         raise Refusal(f"{folder} holds no safetensors; weights in other formats can run code and are not read")
     # A quantised model is moved by its loader and refuses to be moved later.
