@@ -93,8 +93,8 @@ def check_files(repo: str, revision: str, names: list[str]) -> None:
         return
     if any(name.endswith((".bin", ".pt", ".pth")) for name in top):
         raise Refusal(
-            f"base.repo: {repo} at {revision} has its weights in a format that can run code; convert them on a machine"
-            f" that may be lost, `python -m tools.convert {repo} {revision} models/{repo.split('/')[-1]}`, and name"
+            f"base.repo: {repo} at {revision} has its weights in a format that can run code; convert them once,"
+            f" `python -m tools.convert {repo} {revision} models/{repo.split('/')[-1]}`, and name"
             " that folder"
         )
     raise Refusal(f"base.repo: {repo} at {revision} holds no safetensors: is it the model, not an adapter or a GGUF?")
