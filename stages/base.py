@@ -1,18 +1,37 @@
 """The model that all else is measured against: made from nothing on the text, or taken from the hub.
 
 ``scratch`` trains a tokenizer and a small Llama; ``hub`` takes a published model at a pinned revision, or a
-folder, and sees to it that it can hold a conversation. Not covered: growing a published vocabulary.
+folder, sees to it that it can hold a conversation, and adds Vietnamese pieces to its vocabulary if ``grow`` asks for
+them. Where it is from then stands in ``origin.json``. Not covered: training a published model on plain text, which
+``sft`` does in its ``text`` mode.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib import contract, determinism, hub, models, params, pretrain, recipes, records, training
+from stages.lib import (
+    chat_templates,
+    contract,
+    determinism,
+    hub,
+    models,
+    pretrain,
+    recipes,
+    records,
+    training,
+    vocabulary,
+    weights,
+)
 from stages.lib.contract import Dep, Out, Refusal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# a hub's model is made on the CPU, whatever trains it later
+PUBLISHED = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
+PADS = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<|endoftext|>", "<unk>")  # Llama 3's, and common ones
 
 
 def main(
@@ -22,21 +41,23 @@ def main(
     history: Out,
     *,
     seed: int,
-    compute: params.Compute,
+    compute: recipes.Compute,
     base: recipes.Base,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
+    origin: dict[str, str] = {}
     if isinstance(base, recipes.Scratch):
         made, tokenizer, points = from_scratch(text, validation, base, compute, seed)
     else:
-        made, tokenizer = from_hub(base, compute)
-        points = []
+        made, tokenizer, points, origin = from_hub(base, text, validation)
     models.save(made, tokenizer, model)
+    if origin:
+        (model / "origin.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
     training.write_history(history, points)
 
 
 def from_scratch(
-    text: Path, validation: Path, base: recipes.Scratch, compute: params.Compute, seed: int
+    text: Path, validation: Path, base: recipes.Scratch, compute: recipes.Compute, seed: int
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase", list[pretrain.Point]]:
     """A tokenizer and a model that have read the text."""
     texts, held_out = list(prose(text)), list(prose(validation))
@@ -52,7 +73,7 @@ def from_scratch(
     )
     if not len(held_out_blocks):
         raise Refusal(f"{validation} holds less than base.block ({base.block}) tokens; raise split.validation")
-    model = models.new_llama(base, tokenizer).to(models.device(compute))
+    model = models.new_llama(base, tokenizer).to(weights.device(compute))
     points = pretrain.train(
         model,
         blocks,
@@ -71,35 +92,82 @@ def prose(table: Path) -> Iterator[str]:
     return (records.content(record, "text") for record in records.read(table))
 
 
-def from_hub(base: recipes.Hub, compute: params.Compute) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
-    """A published model that has a chat template, an end of turn and a padding token."""
-    from transformers import AutoTokenizer
+def from_hub(
+    base: recipes.Hub, text: Path, validation: Path
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase", list[pretrain.Point], dict[str, str]]:
+    """(a published model that can hold a conversation, its tokenizer, what growing did, where it is from).
 
-    folder = Path(base.repo) if Path(base.repo).is_dir() else hub.download(base.repo, base.revision, "base.repo")
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    model = models.load(folder, compute)
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = models.CHATML
-        tokenizer.add_special_tokens({"additional_special_tokens": [models.TURN, models.END]})
-        tokenizer.eos_token = models.END
-    elif "generation" not in tokenizer.chat_template:
-        from trl.chat_template_utils import get_training_chat_template
-
-        try:  # the same rendering, with marks that tell the assistant's tokens
-            tokenizer.chat_template = get_training_chat_template(tokenizer)
-        except ValueError:
-            raise Refusal(
-                f"base.repo: the chat template of {base.repo} does not mark what the assistant says; put"
-                " {% generation %} and {% endgeneration %} around it in a local copy and name that folder"
-            ) from None
-    if tokenizer.pad_token is None:
-        tokenizer.add_special_tokens({"pad_token": models.STOP})
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    It is kept in the precision that it was published in, and made on the CPU: the same bytes on every machine.
+    """
+    origin = {}
+    folder = Path(base.repo)
+    if not folder.is_dir():
+        found = hub.snapshot(base.repo, base.revision)
+        folder, origin = found.folder, {"repo": base.repo, "revision": base.revision, "commit": found.commit}
+    hub.config(folder, base.repo)
+    tokenizer = hub_tokenizer(folder, base.repo)
+    bare = not tokenizer.chat_template
+    stop = tokenizer.eos_token_id
+    chat_templates.talk(tokenizer)
+    pad(tokenizer)
+    model = text_only(models.load(folder, PUBLISHED, dtype="auto"))
+    vocabulary.widen(model, len(tokenizer))
+    if bare:
+        # nothing was ever read of them: an end of turn begins as the end of a text, which a model knows
+        start, end = tokenizer.convert_tokens_to_ids([models.TURN, models.END])
+        known = min(start, end)
+        everything = range(0, known, max(1, known // 4096))
+        vocabulary.settle(model, [start, end], [everything, everything if stop is None else [stop]], apart=0.5)
+    points: list[pretrain.Point] = []
+    if base.grow:
+        read = list(prose(text))
+        tokenizer, told = vocabulary.grow(model, tokenizer, read, list(prose(validation)), base.grow)
+        model.config.grown = True  # adapters leave both ends of the vocabulary as they are; these want to be learned
+        points = [{"step": 0, **told}]
     model.config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return model, tokenizer
+    ends = model.generation_config.eos_token_id
+    others = sorted({*(ends if isinstance(ends, list) else [ends])} - {None, tokenizer.eos_token_id})
+    model.config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, *others] if others else tokenizer.eos_token_id
+    return model, tokenizer, points, origin
+
+
+def hub_tokenizer(folder: Path, repo: str) -> "PreTrainedTokenizerBase":
+    """The tokenizer as it was published."""
+    from transformers import AutoTokenizer
+
+    why = "no tokenizer.json, tokenizer.model or vocab.json"  # without which transformers would make an empty one
+    try:
+        if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+            return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except (OSError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split())[:200]
+    raise Refusal(f"base.repo: {repo} has no tokenizer that can be read without running its code: {why}")
+
+
+def pad(tokenizer: "PreTrainedTokenizerBase") -> None:
+    """A padding token that is never said: one of the model's own if it has one, else a new one."""
+    if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
+        known = tokenizer.get_vocab()
+        spare = [name for name in PADS if name in known and name != tokenizer.eos_token]
+        tokenizer.add_special_tokens({"pad_token": (spare or [models.STOP])[0]})
+
+
+def text_only(model: "PreTrainedModel") -> "PreTrainedModel":
+    """The part that reads and writes text, of a model that also sees (Gemma 3 from 4B on)."""
+    config = model.config.get_text_config()
+    reader = getattr(model.model, "language_model", None) if config is not model.config else None
+    if reader is None:
+        return model
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(config)
+    plain.model, plain.lm_head = reader, model.lm_head
+    plain.generation_config = model.generation_config
+    return plain
 
 
 if __name__ == "__main__":

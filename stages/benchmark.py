@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, determinism, models, paramfile, params, perplexity, recipes, records
+from stages.lib import contract, determinism, models, paramfile, perplexity, recipes, records
 from stages.lib.contract import Dep, Out, Refusal, Word
 
 ANSWERS = 48  # prompts answered for a reader, and to see whether answers end
@@ -26,7 +26,7 @@ def main(
     samples: Out,
     *items: Dep,
     seed: int,
-    compute: params.Compute,
+    compute: recipes.Compute,
     benchmark: recipes.Benchmark,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)

@@ -16,13 +16,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, conversation, determinism, params
+from stages.lib import contract, conversation, determinism, recipes
 from stages.lib.contract import Dep, Refusal
 
 PORTS = 100  # tried from the wanted one on, before giving up
 
 
-def main(models: Dep = Path("models"), *, compute: params.Compute, seed: int) -> None:
+def main(models: Dep = Path("models"), *, compute: recipes.Compute, seed: int) -> None:
     host = os.environ.get("VIET_CHAT_HOST") or "127.0.0.1"
     password = os.environ.get("VIET_CHAT_PASSWORD", "")
     check_exposure(host, password)

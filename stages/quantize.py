@@ -6,7 +6,7 @@ as they are and needs no text. Not covered: formats that are calibrated on text,
 
 from typing import Any
 
-from stages.lib import contract, determinism, models, params
+from stages.lib import contract, determinism, models, recipes, weights
 from stages.lib.contract import Dep, Out, Refusal, Word, suggest
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -15,13 +15,13 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-def main(name: Word, model: Dep, quantized: Out, *, seed: int, compute: params.Compute) -> None:
+def main(name: Word, model: Dep, quantized: Out, *, seed: int, compute: recipes.Compute) -> None:
     if name not in FORMATS:
         raise Refusal(f"quantize has no format {name!r}; {suggest(name, list(FORMATS))}")
     determinism.pin(seed, compute.device, compute.threads)
     from transformers import BitsAndBytesConfig
 
-    more = {"bnb_4bit_compute_dtype": models.dtype(compute)} if name == "nf4" else {}
+    more = {"bnb_4bit_compute_dtype": weights.dtype(compute)} if name == "nf4" else {}
     config = BitsAndBytesConfig(**FORMATS[name], **more)
     models.save(models.load(model, compute, quantization_config=config), models.load_tokenizer(model), quantized)
 

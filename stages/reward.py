@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, models, params, recipes, records, training
+from stages.lib import contract, determinism, models, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 
 
@@ -20,7 +20,7 @@ def main(
     history: Out,
     *,
     seed: int,
-    compute: params.Compute,
+    compute: recipes.Compute,
     reward: recipes.Reward,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
@@ -44,7 +44,7 @@ def main(
         trainer = RewardTrainer(
             model=judge,
             args=RewardConfig(
-                **training.arguments(compute, seed, scratch, lr=reward.lr),
+                **training.arguments(compute, seed, scratch, reward),
                 max_steps=steps,
                 per_device_train_batch_size=reward.batch,
                 per_device_eval_batch_size=len(held_out),  # accuracy is a mean of batch means: one batch is exact

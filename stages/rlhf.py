@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import contract, determinism, models, params, perplexity, recipes, records, training
+from stages.lib import adapters, contract, determinism, models, perplexity, recipes, records, training, weights
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
 
@@ -29,10 +29,12 @@ def main(
     history: Out,
     *,
     seed: int,
-    compute: params.Compute,
+    compute: recipes.Compute,
     rlhf: recipes.Rlhf,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
+    if isinstance(rlhf, recipes.Offline):
+        raise Refusal("rlhf.kind: offline is not there yet")
     tokenizer = models.load_tokenizer(policy)
     learner = models.load(policy, compute)
     room = learner.config.max_position_embeddings - rlhf.max_new_tokens
@@ -53,7 +55,7 @@ def main(
                 which,
                 tokenizer,
                 conversations,
-                batch=rlhf.prompts * rlhf.generations,
+                batch=rlhf.batch,
                 context=learner.config.max_position_embeddings,
             )["perplexity"]
         }, rewards
@@ -85,14 +87,14 @@ def trained(
     scorer: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     asked: list[list[Message]],
-    compute: params.Compute,
+    compute: recipes.Compute,
     seed: int,
-    rlhf: recipes.Rlhf,
+    rlhf: recipes.Online,
 ) -> tuple["PreTrainedModel", list[training.Point]]:
     """(the policy with its adapter merged, the history)."""
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-    make, configure = {"rloo": (RLOOTrainer, RLOOConfig), "grpo": (GRPOTrainer, GRPOConfig)}[rlhf.method]
+    make, configure = {"rloo": (RLOOTrainer, RLOOConfig), "grpo": (GRPOTrainer, GRPOConfig)}[rlhf.algorithm]
     points: list[training.Point] = []
     with tempfile.TemporaryDirectory() as scratch:
         trainer: Any = make(
@@ -100,9 +102,9 @@ def trained(
             reward_funcs=scorer,
             reward_processing_classes=tokenizer,
             args=configure(
-                **training.arguments(compute, seed, scratch, lr=rlhf.lr),
+                **training.arguments(compute, seed, scratch, rlhf),
                 max_steps=rlhf.steps,
-                per_device_train_batch_size=rlhf.prompts * rlhf.generations,
+                per_device_train_batch_size=rlhf.batch,
                 num_generations=rlhf.generations,
                 max_completion_length=rlhf.max_new_tokens,
                 temperature=rlhf.temperature,
@@ -117,7 +119,7 @@ def trained(
             callbacks=[training.recorder(points)],
         )
         trainer.train()
-    return trainer.model.merge_and_unload(), points
+    return adapters.merge(trainer.model), points
 
 
 def judged(
@@ -125,13 +127,13 @@ def judged(
     scorer: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[list[Message]],
-    rlhf: recipes.Rlhf,
+    rlhf: recipes.Online,
 ) -> tuple[dict[str, float], list[float]]:
     """Of greedy answers to held-out prompts: mean reward and its standard error, mean length in tokens, share ended.
 
     Also each prompt's reward.
     """
-    batch = rlhf.prompts * rlhf.generations
+    batch = rlhf.batch
     answers = models.answer(which, tokenizer, prompts, new_tokens=rlhf.max_new_tokens, batch=batch)
     rewards = score(
         scorer,
@@ -168,8 +170,8 @@ def score(
 
     encoded = [models.encode(tokenizer, row)[0][: scorer.config.max_position_embeddings] for row in rows]
     rewards = [0.0] * len(rows)
-    for indices in models.by_length(encoded, batch):
-        ids, mask = models.padded([encoded[i] for i in indices], tokenizer.pad_token_id, "right", str(scorer.device))
+    for indices in weights.by_length(encoded, batch):
+        ids, mask = weights.padded([encoded[i] for i in indices], tokenizer.pad_token_id, "right", str(scorer.device))
         with torch.inference_mode():
             found = scorer(input_ids=ids, attention_mask=mask).logits[:, 0].tolist()
         for index, value in zip(indices, found, strict=True):

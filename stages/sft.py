@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, models, params, recipes, records, training
+from stages.lib import adapters, contract, determinism, models, params, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 
 IGNORED = -100  # the label that cross-entropy leaves out
@@ -24,14 +24,14 @@ def main(
     *,
     seed: int,
     lr: params.Lr,
-    compute: params.Compute,
+    compute: recipes.Compute,
     sft: recipes.Sft,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
     from trl import SFTConfig, SFTTrainer
 
     tokenizer = models.load_tokenizer(start)
-    learner = models.load(start, compute, **quantized(sft))
+    learner = models.load(start, compute, **adapters.learning(compute, sft.method))
     models.check_context(learner, sft.context, "sft.context")
     rows, truncated = conversations(records.read(train), tokenizer, sft.context)
     held_out, _ = conversations(records.read(validation), tokenizer, sft.context)
@@ -44,7 +44,7 @@ def main(
         trainer = SFTTrainer(
             model=learner,
             args=SFTConfig(
-                **training.arguments(compute, seed, scratch, lr=sft.lr if lr == "auto" else lr),
+                **training.arguments(compute, seed, scratch, sft, lr=lr),
                 max_steps=steps,
                 per_device_train_batch_size=sft.batch,
                 per_device_eval_batch_size=sft.batch,
@@ -60,9 +60,12 @@ def main(
             train_dataset=training.dataset(rows),
             eval_dataset=training.dataset(held_out),
             processing_class=tokenizer,
-            peft_config=None if sft.method == "full" else training.lora_config(sft.lora),
+            peft_config=None
+            if sft.method == "full"
+            else training.lora_config(sft.lora, adapters.learned_whole(learner)),
             callbacks=[training.recorder(points)],
         )
+        adapters.precise(trainer.model)
         trainer.train()
         training.evaluated(trainer, points)
     finished: Any = trainer.model
@@ -71,7 +74,7 @@ def main(
         finished.peft_config["default"].base_model_name_or_path = start.name if start.is_absolute() else str(start)
         finished.save_pretrained(str(model / "adapter"))
         (model / "adapter" / "README.md").unlink(missing_ok=True)
-        finished = finished.merge_and_unload()
+        finished = adapters.merge(finished)
     finished.config.use_cache = True  # the trainer turns it off, and a model that answers needs it
     models.save(finished, tokenizer, model)
     training.write_history(history, [{**points[0], "truncated": truncated}, *points[1:]])
@@ -90,23 +93,6 @@ def conversations(rows: Iterable[records.Record], tokenizer: Any, context: int) 
             labels = [token if said else IGNORED for token, said in zip(ids, mask, strict=True)]
             kept.append({"input_ids": ids[:context], "labels": labels[:context]})
     return kept, truncated
-
-
-def quantized(sft: recipes.Sft) -> dict[str, Any]:
-    """Loading arguments: 4-bit weights for QLoRA (Dettmers et al. 2023)."""
-    if sft.method != "qlora":
-        return {}
-    import torch
-    from transformers import BitsAndBytesConfig
-
-    return {
-        "quantization_config": BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32,
-        )
-    }
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from stages.lib import determinism, models, params, pretrain, recipes, training
+from stages.lib import determinism, models, pretrain, recipes, training
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
 
@@ -20,7 +20,7 @@ TEXTS = [
     "Ba trăm bốn mươi bảy viết là 347.",
     "Hòa bình trái nghĩa với chiến tranh.",
 ] * 40
-COMPUTE = params.Compute(device="cpu", threads=1, precision="fp32")
+COMPUTE = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 SCRATCH = recipes.Scratch(
     source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=16, batch=2, steps=3, lr=0.01,
     warmup=0.1,
@@ -31,7 +31,7 @@ CHAIN = """
 import json
 from pathlib import Path
 from stages import base, benchmark, quantize, reward, rlhf, sft
-from stages.lib import params, recipes, records
+from stages.lib import recipes, records
 
 def table(name, rows):
     path = Path(name)
@@ -47,20 +47,24 @@ pair = [("preference", [("user", f"Sau {n} là gì?"), ("chosen", f"Dạ, là {n
         for n in range(12)]
 ask = [("prompt", m[:1]) for _, m in chat]
 T, C, P, A = table("t", text), table("c", chat), table("p", pair), table("a", ask)
-compute = params.Compute(device="cpu", threads=1, precision="fp32")
+compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 lora = recipes.Lora(r=4, alpha=8, dropout=0.0)
 tiny = recipes.Scratch(source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=32,
                       batch=4, steps=4, lr=0.01, warmup=0.1)
 kw = {"seed": 3, "compute": compute}
+plain = {"optimizer": "adamw", "gradient_checkpointing": False, "save": 0}
+hub = recipes.Hub(source="hub", repo="base", revision="main", grow=0)
 base.main(T, T, Path("base"), Path("base.json"), base=tiny, **kw)
-base.main(T, T, Path("hub"), Path("hub.json"), base=recipes.Hub(source="hub", repo="base", revision="main"), **kw)
+base.main(T, T, Path("hub"), Path("hub.json"), base=hub, **kw)
 for method in ("lora", "full", "qlora"):
-    s = recipes.Sft(method=method, lr=0.01, epochs=1.0, batch=8, accumulate=1, context=64, warmup=0.1, lora=lora)
+    s = recipes.Sft(method=method, mode="chat", lr=0.01, schedule="linear", epochs=1.0, batch=8, accumulate=1,
+                    context=64, warmup=0.1, packing=False, neftune=0.0, keep="last", lora=lora, **plain)
     sft.main(Path("base"), C, C, Path(method), Path(f"{method}.json"), lr="auto", sft=s, **kw)
 reward.main(Path("lora"), P, P, Path("reward"), Path("reward.json"),
-            reward=recipes.Reward(lr=0.001, epochs=1.0, batch=4, context=64), **kw)
-r = recipes.Rlhf(method="rloo", lr=0.001, steps=2, prompts=2, generations=2, max_new_tokens=4, temperature=1.0,
-                beta=0.05, lora=lora)
+            reward=recipes.Reward(method="full", lr=0.001, epochs=1.0, batch=4, accumulate=1, context=64,
+                                  lora=lora, **plain), **kw)
+r = recipes.Online(kind="online", algorithm="rloo", rewards="model", method="lora", lr=0.001, steps=2, batch=4,
+                   generations=2, max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0, lora=lora, **plain)
 rlhf.main(Path("lora"), Path("reward"), A, A, C, Path("rlhf"), Path("rlhf.json"), rlhf=r, **kw)
 for name in ("int8", "nf4"):
     quantize.main(name, Path("rlhf"), Path(name), **kw)
@@ -244,17 +248,6 @@ def test_a_context_beyond_the_model_is_refused(tokenizer: Any) -> None:
     models.check_context(model, 128, "sft.context")
     with pytest.raises(Refusal, match=r"sft\.context: found 129.*at most 128"):
         models.check_context(model, 129, "sft.context")
-
-
-def test_a_template_that_marks_nothing_is_refused(tmp_path: Path) -> None:
-    from stages import base
-
-    odd = models.train_tokenizer(TEXTS, 300, 64)
-    odd.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    models.new_llama(SCRATCH, odd).save_pretrained(tmp_path)
-    odd.save_pretrained(tmp_path)
-    with pytest.raises(Refusal, match="does not mark"):
-        base.from_hub(recipes.Hub(source="hub", repo=str(tmp_path), revision="main"), COMPUTE)
 
 
 def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:

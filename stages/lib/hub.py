@@ -1,22 +1,39 @@
-"""Published weights by name: a hub repository at a pinned revision (``owner/name@`` and 40 hex digits), or a folder.
+"""A published model's files at one commit, or a folder's, as data: what is code or a pickle is never fetched.
 
-Only what is data is fetched, and what was fetched once is taken from the hub's own cache. Not covered: whether a
-folder's contents changed under the same name.
+A download that broke off goes on where it ended, since huggingface_hub keeps the pieces; without a network, what was
+fetched before is used. Not covered: data sets, which ``stages/pull.py`` fetches; whether a folder's contents changed
+under the same name.
 """
 
+import json
 import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stages.lib.contract import Refusal
+from stages.lib.fetch_errors import NO_ROOM, PASSING, cause, chain, faults, kinds, status
 
 FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.codes"]
-PINNED = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+PINNED = re.compile(rf"([\w.-]+/[\w.-]+)@({COMMIT.pattern})")
+ELSEWHERE = ["*/*", "consolidated*"]  # other formats and copies of the same weights
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A model's folder, and the commit that it is."""
+
+    folder: Path
+    commit: str
 
 
 def folder(model: str, key: str) -> Path:
-    """Where a model lies on this machine; ``key`` is the param that names it."""
+    """Where a model lies on this machine: a folder, or what ``owner/name@commit`` is; ``key`` is the param's name."""
     if pinned := PINNED.fullmatch(model):
-        return download(pinned[1], pinned[2], key)
+        return snapshot(pinned[1], pinned[2], key).folder
     if Path(model).is_dir():
         return Path(model)
     raise Refusal(
@@ -25,15 +42,124 @@ def folder(model: str, key: str) -> Path:
     )
 
 
-def download(repo: str, revision: str, key: str) -> Path:
-    """The snapshot's folder."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+def snapshot(repo: str, revision: str, key: str = "base.repo") -> Snapshot:
+    """The model's files; whoever names a branch is told which commit that was."""
+    from huggingface_hub import HfApi, snapshot_download
 
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=FILES))
-    except (RepositoryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        about = HfApi().model_info(repo, revision=revision)
+        commit = str(about.sha)
+        check_files(repo, revision, key, [file.rfilename for file in about.siblings or []])
+        folder = Path(
+            snapshot_download(repo, revision=commit, allow_patterns=FILES, ignore_patterns=ELSEWHERE, max_workers=4)
+        )
+    except failures() as error:
+        kept = None if status(error) or room(error) else fetched(repo, revision)
+        if kept is None:
+            raise Refusal(f"{key}: {repo} at {revision}: {explain(repo, revision, error)}") from None
+        folder, commit = kept, kept.name
+    if not COMMIT.fullmatch(revision):
+        print(
+            f"warning: base.revision: {revision} is a name that can move, so this model can't be made again for sure;"
+            f" today it is {commit}: write that into the recipe",
+            file=sys.stderr,
+        )
+    return Snapshot(folder, commit)
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """All that huggingface_hub and the libraries below it raise, once it has been imported."""
+    return (*faults(), RuntimeError)
+
+
+def tokenizer_files(repo: str, revision: str) -> Path:
+    """A folder with the model's files, its weights left out."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                repo, revision=revision, allow_patterns=FILES, ignore_patterns=[*ELSEWHERE, "*.safetensors"]
+            )
+        )
+    except failures() as error:
+        raise Refusal(f"base.repo: {repo} at {revision}: {explain(repo, revision, error)}") from None
+
+
+def fetched(repo: str, revision: str) -> Path | None:
+    """The folder of an earlier download, if all of it is there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                repo, revision=revision, allow_patterns=FILES, ignore_patterns=ELSEWHERE, local_files_only=True
+            )
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def check_files(repo: str, revision: str, key: str, names: list[str]) -> None:
+    """Refuse a repository whose weights are pickles, or that holds no model."""
+    top = [name for name in names if "/" not in name]
+    if any(name.endswith(".safetensors") for name in top):
+        return
+    if any(name.endswith((".bin", ".pt", ".pth")) for name in top):
+        ours = f"convert them once, `python -m tools.convert {repo} {revision} models/{repo.split('/')[-1]}`, and name"
+        ours += " that folder"
+        others = "pin a commit that has safetensors, as SFconvertbot offers in pull requests"
         raise Refusal(
-            f"{key}: {repo} at {revision} can't be had: {' '.join(str(error).split())[:200]};"
-            " check the name and the revision, set HF_TOKEN if it is gated, or name a local folder"
-        ) from None
+            f"{key}: {repo} at {revision} has its weights in a format that can run code;"
+            f" {ours if key == 'base.repo' else others}"
+        )
+    raise Refusal(f"{key}: {repo} at {revision} holds no safetensors: is it the model, not an adapter or a GGUF?")
+
+
+def room(error: BaseException) -> bool:
+    """Whether the disk is full."""
+    return any(isinstance(fault, OSError) and fault.errno in NO_ROOM for fault in chain(error))
+
+
+def explain(repo: str, revision: str, error: BaseException) -> str:
+    """What went wrong and what to do about it."""
+    from huggingface_hub import constants
+
+    page, names, found = f"{constants.ENDPOINT}/{repo}", kinds(error), status(error)
+    login = f"set HF_TOKEN to a valid token that may read it; if {page} shows terms, accept them first"
+    hints: Mapping[str | int, str] = {
+        "GatedRepoError": f"log in at {page} and accept its licence, then set HF_TOKEN to a token of that account",
+        "RevisionNotFoundError": f"it has no such revision; see {page}/commits",
+        "RepositoryNotFoundError": f"no such model for this login; is the name right? If it is private: {login}",
+        "HFValidationError": "that is no name of a repository, nor a folder here; a name reads owner/model",
+        "OfflineModeIsEnabled": "it was not fetched before, and HF_HUB_OFFLINE is set; unset it",
+        401: login,
+        403: login,
+    }
+    if room(error):
+        return "no room on the disk for its files; make some (or set HF_HOME to a larger one) and run it again"
+    if found in PASSING:
+        return f"HTTP {found}; the hub is busy or out of order; run it again later, it goes on where it ended"
+    known = next((text for key, text in hints.items() if key in names or key == found), None)
+    said = f"HTTP {found}" if found else cause(error)[:200]
+    return f"{said}; {known or 'is the network up, and HTTPS_PROXY set where one is needed? Or name a local folder'}"
+
+
+def config(folder: Path, repo: str) -> dict[str, Any]:
+    """A model's configuration, if it is one that can be trained here without running its own code."""
+    from transformers import __version__
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
+
+    try:
+        found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refusal(f"base.repo: {repo} has no config.json, so it is no model; check the name") from None
+    kind = found.get("model_type")
+    if kind not in KNOWN:
+        raise Refusal(
+            f"base.repo: {repo} is of the architecture {kind!r}, which transformers {__version__} does not know as a"
+            " language model, and code from a model's folder is never run; pick a model of another family"
+        )
+    if "quantization_config" in found:
+        raise Refusal(f"base.repo: {repo} holds quantised weights, which lose by learning; name the model they are of")
+    return found

@@ -7,18 +7,14 @@ transformers tells the assistant's tokens from the rest. Not covered: training (
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import params, recipes
+from stages.lib import params, recipes, weights
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
-from stages.lib.weights import by_length as by_length
-from stages.lib.weights import device as device
-from stages.lib.weights import dtype as dtype
-from stages.lib.weights import padded as padded
-from stages.lib.weights import placed as placed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,6 +27,7 @@ CHATML = (
     "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+NO_ROOM = re.compile(r"No space left|File too large|quota exceeded|os error (27|28|122)\b")
 # A Vietnamese syllable is one word of letters and marks; a digit stands alone, so that a model can copy numbers.
 SYLLABLES = r"\n| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{N}]+|\s"
 
@@ -101,10 +98,16 @@ def load_tokenizer(folder: Path, side: str = "right") -> "PreTrainedTokenizerBas
     return tokenizer
 
 
+def longest(model: "PreTrainedModel") -> int | None:
+    """How many tokens the model was made to read, or None where nothing bounds it (BLOOM's positions are slopes)."""
+    names = ("max_position_embeddings", "max_seq_len")  # MPT's are slopes, too, but learnt on so many
+    return next((found for name in names if (found := getattr(model.config, name, None))), None)
+
+
 def check_context(model: "PreTrainedModel", context: int, key: str) -> None:
     """Refuse a context that is longer than what the model was made to read."""
-    limit = getattr(model.config, "max_position_embeddings", context)
-    if context > limit:
+    limit = longest(model)
+    if limit and context > limit:
         raise Refusal(f"{key}: found {context}; the model reads at most {limit} tokens, so lower it")
 
 
@@ -112,21 +115,31 @@ def load(folder: Path, compute: params.Compute, **more: Any) -> "PreTrainedModel
     """A causal language model."""
     from transformers import AutoModelForCausalLM
 
-    return placed(AutoModelForCausalLM, folder, compute, **more)
+    return weights.placed(AutoModelForCausalLM, folder, compute, **more)
 
 
-def load_judge(folder: Path, compute: params.Compute) -> "PreTrainedModel":
+def load_judge(folder: Path, compute: params.Compute, **more: Any) -> "PreTrainedModel":
     """A model that gives a conversation one number."""
     from transformers import AutoModelForSequenceClassification
 
-    return placed(AutoModelForSequenceClassification, folder, compute, num_labels=1)
+    return weights.placed(AutoModelForSequenceClassification, folder, compute, num_labels=1, **more)
 
 
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """Weights, configuration and tokenizer, without the place that they were loaded from."""
+    from safetensors import SafetensorError
+
     model.config._name_or_path = ""
-    model.save_pretrained(str(folder))
-    tokenizer.save_pretrained(str(folder))
+    try:
+        model.save_pretrained(str(folder))
+        tokenizer.save_pretrained(str(folder))
+    except (OSError, SafetensorError) as error:
+        if not NO_ROOM.search(str(error)):
+            raise
+        raise Refusal(
+            f"{folder}: no room on the disk for the model; make some and run it again, from its last checkpoint if the"
+            " recipe saves any"
+        ) from None
     scrub(folder)
 
 
@@ -173,8 +186,8 @@ def answer(
     rows = [encode_prompt(tokenizer, prompt) for prompt in prompts]
     pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
     found: list[tuple[str, int, bool]] = [("", 0, False)] * len(rows)
-    for indices in by_length(rows, batch):
-        ids, mask = padded([rows[index] for index in indices], pad, "left", str(model.device))
+    for indices in weights.by_length(rows, batch):
+        ids, mask = weights.padded([rows[index] for index in indices], pad, "left", str(model.device))
         with torch.inference_mode():
             output = model.generate(
                 input_ids=ids,

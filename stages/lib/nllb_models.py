@@ -11,7 +11,6 @@ answers' keys, too: rename it when its weights change. Not covered: what is said
 import fcntl
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.lib import hub
 from stages.lib.contract import Refusal
 from stages.lib.records import fingerprint
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SOURCE, TARGET = "eng_Latn", "vie_Latn"
-PINNED = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}")
-FILES = ["*.safetensors", "*.json", "sentencepiece.bpe.model"]
 DENSE, EXPERTS = "m2m_100", "nllb-moe"  # types of model
 BATCH = {"cpu": 1024, "cuda": 8192}  # tokens that are translated together
 
@@ -56,7 +54,7 @@ def home() -> Path:
 def load(name: str, quantization: str) -> Model:
     """The model of that name, by CTranslate2 where it can run it."""
     folder = local(name)
-    if folder is None and not PINNED.fullmatch(name):
+    if folder is None and not hub.PINNED.fullmatch(name):
         raise Refusal(
             f"teacher.model: found {name!r}; engine nllb takes a folder below the project's root, or a hub repository "
             "at a pinned commit: facebook/nllb-200-distilled-600M@<40 hex digits>"
@@ -64,12 +62,12 @@ def load(name: str, quantization: str) -> Model:
     if find_spec("ctranslate2"):
         ready = home() / fingerprint([name, weights(folder) if folder else None, quantization])
         if not ready.exists():
-            folder = checked(folder or download(name), name)
+            folder = checked(folder or hub.folder(name, "teacher.model"), name)
             if kind(folder, name) == DENSE:
                 convert(folder, ready, name, quantization)
         if ready.exists():
             return by_ctranslate2(ready, quantization)
-    folder = checked(folder or download(name), name)
+    folder = checked(folder or hub.folder(name, "teacher.model"), name)
     if quantization.startswith("int8"):
         why = "CTranslate2 can't run this kind of model"
         if kind(folder, name) == DENSE:
@@ -95,21 +93,6 @@ def weights(folder: Path) -> list[tuple[str, int, int]]:
     """What tells one state of a folder from another."""
     states = ((path.name, path.stat()) for path in sorted(folder.iterdir()))
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
-
-
-def download(name: str) -> Path:
-    """The snapshot's folder in the hub's cache; only what is data is fetched."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    repo, _, revision = name.partition("@")
-    try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=FILES))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise Refusal(
-            f"teacher.model: {repo} at {revision} can't be had: {' '.join(str(error).split())[:200]}; check the name "
-            "and the commit, set HF_TOKEN if it is gated, unset HF_HUB_OFFLINE, or name a local folder"
-        ) from None
 
 
 def checked(folder: Path, name: str) -> Path:

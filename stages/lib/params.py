@@ -144,11 +144,11 @@ class Checks(Section):
 
 
 class Compute(Section):
-    """Where the model stages run. Bits depend on the thread count, so it is a param."""
+    """Where a model runs. Bits depend on the thread count, so it is a param."""
 
     device: Literal["cpu", "auto"]
     threads: PositiveInt
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Literal["fp32", "bf16", "fp16", "auto"]  # auto: bf16 where the GPU has it, else fp16; fp32 on a CPU
 
 
 class Encoder(Section):

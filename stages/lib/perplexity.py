@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from stages.lib import models
+from stages.lib import models, weights
 from stages.lib.contract import Refusal
 from stages.lib.records import Record
 
@@ -42,9 +42,9 @@ def assistant(
     if not encoded:
         raise Refusal("no validation record holds an assistant's turn within the context; raise split.validation")
     total, tokens = 0.0, 0
-    for indices in models.by_length([ids for ids, _ in encoded], batch):
-        ids, attention = models.padded([encoded[i][0] for i in indices], 0, "right", str(model.device))
-        spoken, _ = models.padded([encoded[i][1] for i in indices], 0, "right", str(model.device))
+    for indices in weights.by_length([ids for ids, _ in encoded], batch):
+        ids, attention = weights.padded([encoded[i][0] for i in indices], 0, "right", str(model.device))
+        spoken, _ = weights.padded([encoded[i][1] for i in indices], 0, "right", str(model.device))
         with torch.inference_mode():
             logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits
         targets = ids[:, 1:].masked_fill(spoken[:, 1:] == 0, -100)

@@ -1,14 +1,25 @@
 """What may stand in a recipe: every key, its type and its bounds.
 
 Like params.yaml's own schemas (``stages/lib/params.py``) these hold no defaults and can do nothing but raise, so they
-are no dependency of any stage. Not covered: whether a model fits the machine.
+are no dependency of any stage. Not covered: whether a model fits the machine (``tools/plan.py``).
 """
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from stages.lib.params import Compute, Section, Share
+from stages.lib import params
+from stages.lib.params import Count, Section, Share
+
+Launch = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
+Optimizer = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
+Method = Literal["full", "lora", "qlora"]
+
+
+class Compute(params.Compute):
+    """Where the model stages run."""
+
+    launch: Launch  # launch/<name>.yaml, an accelerate config; single needs none
 
 
 class Scratch(Section):
@@ -33,6 +44,7 @@ class Hub(Section):
     source: Literal["hub"]
     repo: str
     revision: str
+    grow: Count  # Vietnamese pieces that are added to its vocabulary
 
 
 Base = Annotated[Scratch | Hub, Field(discriminator="source")]
@@ -46,40 +58,68 @@ class Lora(Section):
     dropout: Share
 
 
-class Sft(Section):
-    """Supervised fine-tuning on the assistant's tokens."""
+class Tuning(Section):
+    """What every training stage is told: which weights move, and how."""
 
-    method: Literal["full", "lora", "qlora"]
+    method: Method
     lr: PositiveFloat
+    batch: PositiveInt  # of one process
+    optimizer: Optimizer
+    gradient_checkpointing: bool
+    save: Count  # steps between checkpoints, from which a killed run goes on; 0 makes none
+    lora: Lora
+
+
+class Sft(Tuning):
+    """Supervised fine-tuning on the assistant's tokens, or on all of a plain text."""
+
+    mode: Literal["chat", "text"]
+    schedule: Literal["linear", "cosine"]
     epochs: PositiveFloat
-    batch: PositiveInt
     accumulate: PositiveInt
     context: PositiveInt
     warmup: Share
-    lora: Lora
+    packing: bool
+    neftune: Annotated[float, Field(ge=0)]  # noise of the embeddings (Jain et al. 2023); 0 makes none
+    keep: Literal["last", "best"]  # the weights at the end, or where validation loss was lowest
 
 
-class Reward(Section):
+class Reward(Tuning):
     """A Bradley-Terry reward model on ranked answers."""
 
-    lr: PositiveFloat
     epochs: PositiveFloat
-    batch: PositiveInt
+    accumulate: PositiveInt
     context: PositiveInt
 
 
-class Rlhf(Section):
-    """Reinforcement learning against the reward model."""
+class Online(Tuning):
+    """Reinforcement learning on the policy's own answers; ``batch`` counts answers, those to one prompt together."""
 
-    method: Literal["rloo", "grpo"]
-    lr: PositiveFloat
+    kind: Literal["online"]
+    algorithm: Literal["rloo", "grpo", "ppo"]
+    rewards: Literal["model", "verifiable", "both"]
     steps: PositiveInt
-    prompts: PositiveInt
-    generations: PositiveInt
+    generations: PositiveInt  # answers to each prompt
     max_new_tokens: PositiveInt
     temperature: PositiveFloat
-    beta: Annotated[float, Field(ge=0)]
-    lora: Lora
+    beta: Annotated[float, Field(ge=0)]  # how firmly the policy is held to where it started
+    max_kl: PositiveFloat  # nats for an answer; a run beyond it stops
+
+
+class Offline(Tuning):
+    """Learning from ranked answers without a reward model: pairs (dpo, orpo) or single verdicts, too (kto)."""
+
+    kind: Literal["offline"]
+    algorithm: Literal["dpo", "kto", "orpo"]
+    epochs: PositiveFloat
+    accumulate: PositiveInt
+    context: PositiveInt
+    max_new_tokens: PositiveInt  # of the answers by which it is measured
+    beta: PositiveFloat
+    max_kl: PositiveFloat
+
+
+Rlhf = Annotated[Online | Offline, Field(discriminator="kind")]
 
 
 class Benchmark(Section):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import models, params, recipes
+from stages.lib import params, recipes, weights
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
@@ -53,12 +53,14 @@ def recorder(points: list[Point]) -> "TrainerCallback":
     return Recorder()
 
 
-def arguments(compute: params.Compute, seed: int, scratch: str, *, lr: float, **more: Any) -> dict[str, Any]:
+def arguments(
+    compute: recipes.Compute, seed: int, scratch: str, tuning: recipes.Tuning, *, lr: params.Lr = "auto"
+) -> dict[str, Any]:
     """Arguments that all trainers take: no reports, no checkpoints, seeds from the params."""
-    on_cpu = models.device(compute) == "cpu"
+    on_cpu = weights.device(compute) == "cpu"
     return {
         "output_dir": scratch,
-        "learning_rate": lr,
+        "learning_rate": tuning.lr if lr == "auto" else lr,
         "report_to": "none",
         "save_strategy": "no",
         "seed": seed,
@@ -67,18 +69,14 @@ def arguments(compute: params.Compute, seed: int, scratch: str, *, lr: float, **
         "bf16": compute.precision == "bf16",
         "fp16": compute.precision == "fp16",
         "dataloader_pin_memory": not on_cpu,
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": tuning.gradient_checkpointing,
         "adam_beta2": 0.95,  # a short run can't wait for the thousand steps over which 0.999 averages
         "lr_scheduler_type": "linear",
-        **more,
     }
 
 
-def lora_config(lora: recipes.Lora, tokens: Sequence[int] = ()) -> Any:
-    """Adapters on every linear layer but the head, and the embeddings of some ``tokens`` as they are.
-
-    A chat template's tokens mean nothing to a model that has only read text: adapters alone can't change that.
-    """
+def lora_config(lora: recipes.Lora, whole: Sequence[str] = ()) -> Any:
+    """Adapters on every linear layer but the head, and ``whole`` layers, by name, that are learned as they are."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -87,7 +85,8 @@ def lora_config(lora: recipes.Lora, tokens: Sequence[int] = ()) -> Any:
         lora_dropout=lora.dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
-        trainable_token_indices=list(tokens) or None,
+        modules_to_save=list(whole) or None,
+        ensure_weight_tying=bool(whole),
     )
 
 

@@ -6,7 +6,7 @@ Weights are safetensors only, and code from a model's folder is never run. Not c
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stages.lib.contract import Refusal
 from stages.lib.params import Compute
@@ -23,25 +23,34 @@ def device(compute: Compute) -> str:
     return "cuda" if compute.device == "auto" and torch.cuda.is_available() else "cpu"
 
 
+def precision(compute: Compute) -> Literal["fp32", "bf16", "fp16"]:
+    """What the params ask for; ``auto`` is bf16 where a GPU has it, fp16 on an older one, and fp32 on a CPU."""
+    import torch
+
+    if compute.precision != "auto":
+        return compute.precision
+    if device(compute) == "cpu":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
 def dtype(compute: Compute) -> "torch.dtype":
     """The type of the weights."""
     import torch
 
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision(compute)]
 
 
 def placed(kind: Any, folder: Path, compute: Compute, **more: Any) -> "PreTrainedModel":
-    """A model on its device."""
+    """A model on its device, shard by shard; its attention is torch's own code where the family has it."""
     if not any(folder.glob("*.safetensors")):
         raise Refusal(f"{folder} holds no safetensors; weights in other formats can run code and are not read")
     # A quantised model is moved by its loader and refuses to be moved later.
     model = kind.from_pretrained(
         str(folder),
-        dtype=dtype(compute),
-        device_map=device(compute),
+        **{"dtype": dtype(compute), "device_map": device(compute), **more},
         use_safetensors=True,
         trust_remote_code=False,
-        **more,
     )
     for module in model.modules():
         # bitsandbytes repacks 4-bit weights for CPUs with bfloat16: other results on other CPUs, wrong gradients,

@@ -1,0 +1,92 @@
+"""Models that are to learn: loaded as their method wants them, and whole again when they have learnt.
+
+Not covered: which layers get adapters and how large those are (``training.py``).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from stages.lib import recipes, weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def learning(compute: recipes.Compute, method: recipes.Method) -> dict[str, Any]:
+    """Loading arguments of a model that is to learn.
+
+    Weights that move are kept in fp32: a step of 1e-5 is lost in 16 bits, and mixed precision calculates in 16 anyway.
+    Weights that stand still under adapters take 16 bits, or 4 for QLoRA (Dettmers et al. 2023).
+    """
+    import torch
+
+    if method == "full":
+        return {"dtype": torch.float32}
+    if method == "lora":
+        return {}
+    from transformers import BitsAndBytesConfig
+
+    return {
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=weights.dtype(compute),
+        )
+    }
+
+
+def learned_whole(model: "PreTrainedModel") -> list[str]:
+    """The layers that low-rank adapters are no match for: both ends of a vocabulary that has new pieces."""
+    if not getattr(model.config, "grown", False):
+        return []
+    ends = {id(end.weight): end for end in (model.get_output_embeddings(), model.get_input_embeddings())}
+    return [name for name, module in model.named_modules() if any(module is end for end in ends.values())]
+
+
+def precise(model: Any) -> None:
+    """Keep what learns in fp32: trl puts QLoRA's adapters into bf16, where small steps are lost."""
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+
+
+def merge(model: Any) -> "PreTrainedModel":
+    """The model under a trained adapter, with the adapter in its weights.
+
+    What 4 bits stand for is what the adapter was trained against: they are spelled out before it is added, so that
+    nothing is rounded again. That is done layer by layer and ends on the CPU, where the whole has room.
+    """
+    import torch
+
+    four_bit = any(type(module).__name__ == "Linear4bit" for module in model.modules())
+    if not four_bit:
+        return model.merge_and_unload()
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    kind = next(module.compute_dtype for module in model.modules() if isinstance(module, Linear4bit))
+    adapted = {name: module for name, module in model.named_modules() if hasattr(module, "get_delta_weight")}
+    plain: dict[str, torch.nn.Linear] = {}
+    with torch.no_grad():
+        for name, layer in [*adapted.items(), *model.named_modules()]:
+            base = getattr(layer, "base_layer", layer)
+            if not isinstance(base, Linear4bit) or name.removesuffix(".base_layer") in plain:
+                continue
+            linear = torch.nn.Linear(base.in_features, base.out_features, base.bias is not None, "meta")
+            weight = dequantize_4bit(base.weight.data, base.weight.quant_state).float()
+            for adapter in getattr(layer, "active_adapters", []):
+                layer.lora_A.float(), layer.lora_B.float()  # a product in 16 bits would be rounded
+                weight += layer.get_delta_weight(adapter)
+            linear.weight = torch.nn.Parameter(weight.to("cpu", kind))
+            if base.bias is not None:
+                linear.bias = torch.nn.Parameter(base.bias.to("cpu", kind))
+            plain[name.removesuffix(".base_layer")] = linear
+        for name, linear in plain.items():
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, linear)
+    merged = model.merge_and_unload()  # what else was adapted: some tokens' embeddings
+    for attribute in ("hf_quantizer", "quantization_method"):
+        vars(merged).pop(attribute, None)
+    merged.is_loaded_in_4bit = merged.is_quantized = False
+    del merged.config.quantization_config
+    return merged.to("cpu")

@@ -1,0 +1,117 @@
+"""The tools that look at, or convert, a base model."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.lib import determinism, weights
+
+determinism.pin(1, "cpu", 1)  # before anything imports torch
+
+import torch  # noqa: E402
+
+from stages.lib import models, recipes  # noqa: E402
+from tests import families  # noqa: E402
+from tools import convert, mask  # noqa: E402
+
+TINY = Path(__file__).parents[1] / "recipes"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a recipe whose base model lies beside it."""
+    families.build("qwen3", tmp_path / "local")
+    (tmp_path / "recipes").mkdir()
+    text = (TINY / "qwen3-0.6b-lora.yaml").read_text(encoding="utf-8")
+    (tmp_path / "recipes/mine.yaml").write_text(text.replace("Qwen/Qwen3-0.6B", "local"), encoding="utf-8")
+    shutil.copy(TINY / "tiny.yaml", tmp_path / "recipes")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_mask_of_a_recipe_is_shown_token_by_token(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mask.main(["mine"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    learned = "".join(line.partition("  learned  ")[2] for line in lines)
+    assert learned.startswith("H") and learned.endswith("<|im_end|>") and learned.count("<|im_end|>") == 2
+    assert sum("  ·        " in line for line in lines) > 20
+
+
+def test_the_mask_of_what_is_not_there_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mask.main(["none"]) == 2
+    assert "none.yaml is missing in recipes/" in capsys.readouterr().err
+    assert mask.main([]) == 2
+    (here / "recipes/mine.yaml").write_text("compute: 3\n", encoding="utf-8")
+    assert mask.main(["mine"]) == 2
+    assert "base is missing" in capsys.readouterr().err
+
+
+def test_the_default_recipe_shows_the_model_that_was_made(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from stages.lib import chat_templates
+
+    spoken = families.tokenizer(families.FAMILIES["bloom"])
+    chat_templates.talk(spoken)
+    spoken.save_pretrained(here / "models/base")
+    assert mask.main(["tiny"]) == 0
+    assert "learned" in capsys.readouterr().out
+
+
+def test_pickles_become_safetensors_of_the_same_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    families.build("llama", tmp_path / "hub")
+    compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
+    model = models.load(tmp_path / "hub", compute)
+    torch.save(model.state_dict(), tmp_path / "hub/pytorch_model.bin")
+    (tmp_path / "hub/model.safetensors").unlink()
+    assert convert.main([str(tmp_path / "hub"), "main", str(tmp_path / "new")]) == 0
+    again = models.load(tmp_path / "new", compute)
+    for name, weight in model.state_dict().items():
+        assert again.state_dict()[name].equal(weight)
+
+
+def test_what_can_not_be_converted_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert.main([]) == 2
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "strangenet"}))
+    assert convert.main([str(tmp_path), "main", str(tmp_path / "new")]) == 2
+    assert "'strangenet'" in capsys.readouterr().err
+    assert convert.main(["o/never", "main", str(tmp_path / "new")]) == 2  # tests know no network
+    assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "cuda", "bf16", "found"),
+    [
+        ("auto", False, False, "fp32"),
+        ("auto", True, True, "bf16"),
+        ("auto", True, False, "fp16"),
+        ("fp32", True, True, "fp32"),
+        ("bf16", False, False, "bf16"),
+    ],
+)
+def test_precision_goes_by_the_hardware(
+    asked: Any, cuda: bool, bf16: bool, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16)
+    compute = recipes.Compute(device="auto", threads=1, precision=asked, launch="single")
+    assert weights.precision(compute) == found
+    assert weights.dtype(compute) == {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[found]
+
+
+def test_weights_that_learn_are_whole_and_others_small() -> None:
+    from stages.lib import adapters
+
+    compute = recipes.Compute(device="cpu", threads=1, precision="bf16", launch="single")
+    assert adapters.learning(compute, "full") == {"dtype": torch.float32}
+    assert adapters.learning(compute, "lora") == {}
+    four = adapters.learning(compute, "qlora")["quantization_config"]
+    assert (four.load_in_4bit, four.bnb_4bit_quant_type, four.bnb_4bit_compute_dtype) == (True, "nf4", torch.bfloat16)
+
+
+@pytest.mark.parametrize(("name", "longest"), [("llama", 128), ("bloom", None), ("mpt", 128), ("gptj", 128)])
+def test_how_much_a_model_reads(name: str, longest: int | None, tmp_path: Path) -> None:
+    families.build(name, tmp_path)
+    model = models.load(tmp_path, recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single"))
+    assert models.longest(model) == longest
