@@ -7,9 +7,10 @@ transformers tells the assistant's tokens from the rest. Not covered: training (
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stages.lib import recipes
 from stages.lib.contract import Refusal
@@ -27,6 +28,7 @@ CHATML = (
     "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+NO_ROOM = re.compile(r"No space left|File too large|quota exceeded|os error (27|28|122)\b")
 # A Vietnamese syllable is one word of letters and marks; a digit stands alone, so that a model can copy numbers.
 SYLLABLES = r"\n| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{N}]+|\s"
 
@@ -94,11 +96,22 @@ def device(compute: recipes.Compute) -> str:
     return "cuda" if compute.device == "auto" and torch.cuda.is_available() else "cpu"
 
 
+def precision(compute: recipes.Compute) -> Literal["fp32", "bf16", "fp16"]:
+    """What the recipe asks for; ``auto`` is bf16 where a GPU has it, fp16 on an older one, and fp32 on a CPU."""
+    import torch
+
+    if compute.precision != "auto":
+        return compute.precision
+    if device(compute) == "cpu":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
 def dtype(compute: recipes.Compute) -> "torch.dtype":
     """The type of the weights."""
     import torch
 
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision(compute)]
 
 
 def load_tokenizer(folder: Path, side: str = "right") -> "PreTrainedTokenizerBase":
@@ -111,10 +124,16 @@ def load_tokenizer(folder: Path, side: str = "right") -> "PreTrainedTokenizerBas
     return tokenizer
 
 
+def longest(model: "PreTrainedModel") -> int | None:
+    """How many tokens the model was made to read, or None where nothing bounds it (BLOOM's positions are slopes)."""
+    names = ("max_position_embeddings", "max_seq_len")  # MPT's are slopes, too, but learnt on so many
+    return next((found for name in names if (found := getattr(model.config, name, None))), None)
+
+
 def check_context(model: "PreTrainedModel", context: int, key: str) -> None:
     """Refuse a context that is longer than what the model was made to read."""
-    limit = getattr(model.config, "max_position_embeddings", context)
-    if context > limit:
+    limit = longest(model)
+    if limit and context > limit:
         raise Refusal(f"{key}: found {context}; the model reads at most {limit} tokens, so lower it")
 
 
@@ -139,11 +158,9 @@ def placed(kind: Any, folder: Path, compute: recipes.Compute, **more: Any) -> "P
     # A quantised model is moved by its loader and refuses to be moved later.
     model = kind.from_pretrained(
         str(folder),
-        dtype=dtype(compute),
-        device_map=device(compute),
+        **{"dtype": dtype(compute), "device_map": device(compute), **more},
         use_safetensors=True,
         trust_remote_code=False,
-        **more,
     )
     for module in model.modules():
         # bitsandbytes repacks 4-bit weights for CPUs with bfloat16: other results on other CPUs, wrong gradients,
@@ -155,9 +172,19 @@ def placed(kind: Any, folder: Path, compute: recipes.Compute, **more: Any) -> "P
 
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """Weights, configuration and tokenizer, without the place that they were loaded from."""
+    from safetensors import SafetensorError
+
     model.config._name_or_path = ""
-    model.save_pretrained(str(folder))
-    tokenizer.save_pretrained(str(folder))
+    try:
+        model.save_pretrained(str(folder))
+        tokenizer.save_pretrained(str(folder))
+    except (OSError, SafetensorError) as error:
+        if not NO_ROOM.search(str(error)):
+            raise
+        raise Refusal(
+            f"{folder}: no room on the disk for the model; make some and run it again, from its last checkpoint if the"
+            " recipe saves any"
+        ) from None
     scrub(folder)
 
 

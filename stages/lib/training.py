@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 Point = dict[str, float | int]
+OPTIMIZERS = {"adamw8bit": "adamw_8bit", "paged_adamw8bit": "paged_adamw_8bit", "adafactor": "adafactor"}
 CLOCKS = ("runtime", "per_second", "epoch", "total_flos", "num_tokens", "step_time")
 
 
@@ -58,6 +59,9 @@ def arguments(
 ) -> dict[str, Any]:
     """Arguments that all trainers take: no reports, no checkpoints, seeds from the params."""
     on_cpu = models.device(compute) == "cpu"
+    precision = models.precision(compute)
+    if on_cpu and tuning.optimizer == "paged_adamw8bit":
+        raise Refusal("optimizer: paged_adamw8bit needs a GPU, whose memory it pages; choose adamw8bit or adamw")
     return {
         "output_dir": scratch,
         "learning_rate": tuning.lr if lr == "auto" else lr,
@@ -66,12 +70,15 @@ def arguments(
         "seed": seed,
         "data_seed": seed,
         "use_cpu": on_cpu,
-        "bf16": compute.precision == "bf16",
-        "fp16": compute.precision == "fp16",
+        "bf16": precision == "bf16",
+        "fp16": precision == "fp16",
         "dataloader_pin_memory": not on_cpu,
         "gradient_checkpointing": tuning.gradient_checkpointing,
         "adam_beta2": 0.95,  # a short run can't wait for the thousand steps over which 0.999 averages
         "lr_scheduler_type": "linear",
+        "logging_nan_inf_filter": False,  # it would write the mean of earlier losses where one is no number
+        "save_total_limit": 1,
+        **({"optim": OPTIMIZERS[tuning.optimizer]} if tuning.optimizer in OPTIMIZERS else {}),
     }
 
 
