@@ -107,15 +107,19 @@ def keeper(trainer: Any, where: Place, points: list[Point], best: "Best | None")
     from transformers import TrainerCallback
 
     class Keeper(TrainerCallback):
-        resumed = False
+        begun_from = where.found  # not later: by then there is one of this very run
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             begun = where.scratch / EPOCH
-            if where.found and not self.resumed:
-                trainer._load_rng_state(str(where.found / EPOCH))
-                self.resumed = True
+            if self.begun_from:
+                trainer._load_rng_state(str(self.begun_from / EPOCH))
+                self.begun_from = None
             begun.mkdir(exist_ok=True)
             trainer._save_rng_state(str(begun))
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step >= state.max_steps:
+                control.should_save = False  # from the end a trainer would go on for one step too many
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             PartialState().wait_for_everyone()
