@@ -115,7 +115,7 @@ def trained(
             ),
             train_dataset=training.dataset([{"prompt": messages} for messages in asked]),
             processing_class=tokenizer,
-            peft_config=training.lora_config(rlhf.lora),
+            peft_config=adapters.config(rlhf, learner),
             callbacks=[training.recorder(points)],
         )
         trainer.train()

@@ -1,24 +1,37 @@
 """Supervised fine-tuning: from a model that goes on with a text to one that answers.
 
-Only what the assistant says is learned, its end of turn included. ``full`` moves every weight; ``lora`` and
-``qlora`` train adapters, which are merged into the model and kept beside it in ``adapter/``. Not covered:
-packing several conversations into one row, which on a CPU lets them see each other.
+Only what the assistant says is learned, its end of turn included; in ``text`` mode all of a plain text is, as in
+pretraining. ``full`` moves every weight; ``lora`` and ``qlora`` train adapters, which are merged into the model and
+kept beside it in ``adapter/``. With ``save`` a run that was killed goes on at its last checkpoint, to the same bytes.
+Not covered: how rows are made (``lessons.py``), packed (``packing.py``) and resumed (``checkpoints.py``).
 """
 
-import tempfile
-from collections.abc import Iterable
+import sys
 from typing import Any
 
-from stages.lib import adapters, contract, determinism, models, params, recipes, records, training
+from stages.lib import (
+    adapters,
+    checkpoints,
+    contract,
+    determinism,
+    fitting,
+    lessons,
+    models,
+    packing,
+    params,
+    recipes,
+    records,
+    training,
+)
 from stages.lib.contract import Dep, Out, Refusal
-
-IGNORED = -100  # the label that cross-entropy leaves out
 
 
 def main(
     start: Dep,
     train: Dep,
     validation: Dep,
+    text: Dep,
+    text_validation: Dep,
     model: Out,
     history: Out,
     *,
@@ -28,71 +41,88 @@ def main(
     sft: recipes.Sft,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
+    if sft.keep == "best" and compute.launch in ("fsdp2", "zero3"):
+        raise Refusal(f"sft.keep: best holds a whole copy of the weights, which {compute.launch} spreads; choose last")
     from trl import SFTConfig, SFTTrainer
 
     tokenizer = models.load_tokenizer(start)
     learner = models.load(start, compute, **adapters.learning(compute, sft.method))
     models.check_context(learner, sft.context, "sft.context")
-    rows, truncated = conversations(records.read(train), tokenizer, sft.context)
-    held_out, _ = conversations(records.read(validation), tokenizer, sft.context)
-    if not rows or not held_out:
-        raise Refusal(f"{train if not rows else validation} holds no conversation; look at the split stage's counts")
+    tables = (train, validation) if sft.mode == "chat" else (text, text_validation)
+    (rows, counts), (held_out, _) = (lesson(table, tokenizer, sft) for table in tables)
+    for table, found in zip(tables, (rows, held_out), strict=True):
+        if not found:
+            raise Refusal(
+                f"{table} holds nothing to learn within sft.context ({sft.context}); look at the split stage's counts"
+            )
+    if sft.mode == "chat":
+        lessons.check_end(rows, stops(learner, tokenizer))
     held_out.sort(key=lambda row: len(row["input_ids"]))  # batches of like length are faster to read
+    more: dict[str, Any] = {}
+    if sft.packing:
+        rows, filled = lessons.packed(rows, sft.context)
+        counts |= filled
+        held_out = [packing.joined([row]) for row in held_out]
+        more["data_collator"] = packing.collator(tokenizer.pad_token_id, packing.bind(learner))
     points: list[training.Point] = []
-    steps = training.steps(len(rows), sft.batch * sft.accumulate, sft.epochs)
-    with tempfile.TemporaryDirectory() as scratch:
+    batch = sft.batch * sft.accumulate
+    steps = training.steps(len(rows), batch, sft.epochs)
+    settings = (seed, lr, compute, sft)
+    with checkpoints.place("sft", sft.save, (start, *tables), settings) as where:
         trainer = SFTTrainer(
             model=learner,
             args=SFTConfig(
-                **training.arguments(compute, seed, scratch, sft, lr=lr),
+                **training.arguments(compute, seed, str(where.scratch), sft, lr=lr)
+                | where.arguments(steps)
+                | {"lr_scheduler_type": sft.schedule},
                 max_steps=steps,
                 per_device_train_batch_size=sft.batch,
                 per_device_eval_batch_size=sft.batch,
                 gradient_accumulation_steps=sft.accumulate,
                 max_length=sft.context,
                 warmup_steps=round(steps * sft.warmup),
-                train_sampling_strategy="group_by_length",
-                logging_steps=max(1, steps // 50),
+                train_sampling_strategy="random" if sft.packing else "group_by_length",
+                neftune_noise_alpha=sft.neftune or None,
                 eval_strategy="steps",
-                eval_steps=max(1, -(-steps // 2)),
-                eval_on_start=True,
+                eval_steps=max(1, -(-steps // (10 if sft.keep == "best" else 2))),
             ),
             train_dataset=training.dataset(rows),
             eval_dataset=training.dataset(held_out),
             processing_class=tokenizer,
-            peft_config=None
-            if sft.method == "full"
-            else training.lora_config(sft.lora, adapters.learned_whole(learner)),
-            callbacks=[training.recorder(points)],
+            peft_config=adapters.config(sft, learner),
+            **more,
         )
         adapters.precise(trainer.model)
-        trainer.train()
-        training.evaluated(trainer, points)
-    finished: Any = trainer.model
-    if sft.method != "full":
-        # relative to the repository's root, where stages run; the card is a form that nobody has filled in
-        finished.peft_config["default"].base_model_name_or_path = start.name if start.is_absolute() else str(start)
-        finished.save_pretrained(str(model / "adapter"))
-        (model / "adapter" / "README.md").unlink(missing_ok=True)
-        finished = adapters.merge(finished)
-    finished.config.use_cache = True  # the trainer turns it off, and a model that answers needs it
-    models.save(finished, tokenizer, model)
-    training.write_history(history, [{**points[0], "truncated": truncated}, *points[1:]])
+        tokens = sum(len(row["input_ids"]) for row in rows) / len(rows) * batch
+        fitting.fit(trainer, points, where, name="sft", tokens=tokens, keep=sft.keep)
+        finished: Any = trainer.model
+        if sft.method != "full":
+            # relative to the repository's root, where stages run; the card is a form that nobody has filled in
+            finished.peft_config["default"].base_model_name_or_path = start.name if start.is_absolute() else str(start)
+            finished.save_pretrained(str(model / "adapter"))
+            (model / "adapter" / "README.md").unlink(missing_ok=True)
+            finished = adapters.merge(finished)
+        finished.config.use_cache = True  # the trainer turns it off, and a model that answers needs it
+        models.save(finished, tokenizer, model)
+        training.write_history(history, [{**points[0], **counts}, *points[1:]])
 
 
-def conversations(rows: Iterable[records.Record], tokenizer: Any, context: int) -> tuple[list[dict[str, Any]], int]:
-    """(token ids and labels of each conversation, how many of them are longer than the context).
+def lesson(table: Any, tokenizer: Any, sft: recipes.Sft) -> tuple[list[lessons.Row], dict[str, float | int]]:
+    """(rows of a table, counts for the history); says what does not fit."""
+    found = records.read(table)
+    if sft.mode == "text":
+        texts = (records.content(record, "text") for record in found)
+        return lessons.texts(texts, tokenizer, sft.context, apart=sft.packing), {}
+    rows, counts = lessons.conversations(found, tokenizer, sft.context)
+    if counts["truncated"]:
+        print(f"{table}: {lessons.told(counts, sft.context)}", file=sys.stderr)
+    return rows, dict(counts)
 
-    One whose assistant speaks only beyond the context teaches nothing and is left out; it counts as longer.
-    """
-    kept, truncated = [], 0
-    for row in rows:
-        ids, mask = models.encode(tokenizer, row["messages"])
-        truncated += len(ids) > context
-        if any(mask[:context]):
-            labels = [token if said else IGNORED for token, said in zip(ids, mask, strict=True)]
-            kept.append({"input_ids": ids[:context], "labels": labels[:context]})
-    return kept, truncated
+
+def stops(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens at which the model stops to speak."""
+    ends = model.generation_config.eos_token_id
+    return [tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])]
 
 
 if __name__ == "__main__":

@@ -209,7 +209,9 @@ def tuned(home: Path, method: Any, told: dict[str, Any]) -> None:
         home / "c", "instruction", [[("user", f"{q} {n}"), ("assistant", SAID)] for n in range(4) for q in ASKED]
     )
     settings = words(home.name, method)
-    sft.main(home / "base", data, data, done, home / "h.json", seed=1, lr="auto", compute=compute, sft=settings)
+    sft.main(
+        home / "base", data, data, data, data, done, home / "h.json", seed=1, lr="auto", compute=compute, sft=settings
+    )
     setattr(models, "save", save)  # noqa: B010
     losses = [point["eval_loss"] for point in json.loads((home / "h.json").read_text()) if "eval_loss" in point]
     again = models.load(done, compute)

@@ -59,7 +59,7 @@ base.main(T, T, Path("hub"), Path("hub.json"), base=hub, **kw)
 for method in ("lora", "full", "qlora"):
     s = recipes.Sft(method=method, mode="chat", lr=0.01, schedule="linear", epochs=1.0, batch=8, accumulate=1,
                     context=64, warmup=0.1, packing=False, neftune=0.0, keep="last", lora=lora, **plain)
-    sft.main(Path("base"), C, C, Path(method), Path(f"{method}.json"), lr="auto", sft=s, **kw)
+    sft.main(Path("base"), C, C, T, T, Path(method), Path(f"{method}.json"), lr="auto", sft=s, **kw)
 reward.main(Path("lora"), P, P, Path("reward"), Path("reward.json"),
             reward=recipes.Reward(method="full", lr=0.001, epochs=1.0, batch=4, accumulate=1, context=64,
                                   lora=lora, **plain), **kw)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from stages import sft, tokens
-from stages.lib import models, records
+from stages import tokens
+from stages.lib import lessons, models, records
 from stages.lib.records import Message, Record
 
 TEXTS = ["Con mèo nằm trên mái nhà.", "Dòng sông chảy ra biển.", "Hôm nay trời nắng đẹp quá 😀 ạ."] * 4
@@ -64,7 +64,7 @@ def test_lengths_are_what_the_trainer_cuts(tmp_path: Path, model: Path) -> None:
     tokenizer = models.load_tokenizer(model)
     lengths = [len(models.encode(tokenizer, record["messages"])[0]) for record in rows]
     assert found["longest"] == max(lengths) > context > min(lengths)
-    assert found["longer"] == sft.conversations(rows, tokenizer, context)[1] == 1
+    assert found["longer"] == lessons.conversations(rows, tokenizer, context)[1]["truncated"] == 1
     assert found["tokens_beyond"] == max(lengths) - context
     assert sum(found["bins"].values()) == found["records"] == 2
 

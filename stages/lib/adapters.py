@@ -1,6 +1,6 @@
-"""Models that are to learn: loaded as their method wants them, and whole again when they have learnt.
+"""Models that are to learn: loaded as their method wants them, given adapters, and whole again when they have learnt.
 
-Not covered: which layers get adapters and how large those are (``training.py``).
+Not covered: training itself (``training.py``, ``fitting.py``).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def learning(compute: recipes.Compute, method: recipes.Method) -> dict[str, Any]:
-    """Loading arguments of a model that is to learn.
+def learning(compute: recipes.Compute, method: recipes.Method, *heads: str) -> dict[str, Any]:
+    """Loading arguments of a model that is to learn; new ``heads`` are never put into 4 bits.
 
     Weights that move are kept in fp32: a step of 1e-5 is lost in 16 bits, and mixed precision calculates in 16 anyway.
     Weights that stand still under adapters take 16 bits, or 4 for QLoRA (Dettmers et al. 2023).
@@ -31,15 +31,35 @@ def learning(compute: recipes.Compute, method: recipes.Method) -> dict[str, Any]
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=weights.dtype(compute),
+            llm_int8_skip_modules=["lm_head", *heads] if heads else None,  # of itself it finds the model's own head
         )
     }
+
+
+def config(tuning: recipes.Tuning, model: "PreTrainedModel", *heads: str) -> Any | None:
+    """Adapters on every linear layer but the head; new ``heads`` are learned whole. None where all weights move."""
+    if tuning.method == "full":
+        return None
+    from peft import LoraConfig
+
+    whole = learned_whole(model)
+    return LoraConfig(
+        r=tuning.lora.r,
+        lora_alpha=tuning.lora.alpha,
+        lora_dropout=tuning.lora.dropout,
+        target_modules="all-linear",
+        task_type="SEQ_CLS" if heads else "CAUSAL_LM",
+        modules_to_save=[*whole, *heads] or None,
+        ensure_weight_tying=bool(whole),
+    )
 
 
 def learned_whole(model: "PreTrainedModel") -> list[str]:
     """The layers that low-rank adapters are no match for: both ends of a vocabulary that has new pieces."""
     if not getattr(model.config, "grown", False):
         return []
-    ends = {id(end.weight): end for end in (model.get_output_embeddings(), model.get_input_embeddings())}
+    found = (model.get_output_embeddings(), model.get_input_embeddings())  # a reward model has no output embeddings
+    ends = {id(end.weight): end for end in found if end is not None}
     return [name for name, module in model.named_modules() if any(module is end for end in ends.values())]
 
 

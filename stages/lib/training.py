@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 Point = dict[str, float | int]
+OPTIMIZERS = {"adamw8bit": "adamw_8bit", "paged_adamw8bit": "paged_adamw_8bit", "adafactor": "adafactor"}
 CLOCKS = ("runtime", "per_second", "epoch", "total_flos", "num_tokens", "step_time")
 
 
@@ -58,6 +59,9 @@ def arguments(
 ) -> dict[str, Any]:
     """Arguments that all trainers take: no reports, no checkpoints, seeds from the params."""
     on_cpu = weights.device(compute) == "cpu"
+    precision = weights.precision(compute)
+    if on_cpu and tuning.optimizer == "paged_adamw8bit":
+        raise Refusal("optimizer: paged_adamw8bit needs a GPU, whose memory it pages; choose adamw8bit or adamw")
     return {
         "output_dir": scratch,
         "learning_rate": tuning.lr if lr == "auto" else lr,
@@ -66,28 +70,16 @@ def arguments(
         "seed": seed,
         "data_seed": seed,
         "use_cpu": on_cpu,
-        "bf16": compute.precision == "bf16",
-        "fp16": compute.precision == "fp16",
+        "bf16": precision == "bf16",
+        "fp16": precision == "fp16",
         "dataloader_pin_memory": not on_cpu,
         "gradient_checkpointing": tuning.gradient_checkpointing,
         "adam_beta2": 0.95,  # a short run can't wait for the thousand steps over which 0.999 averages
         "lr_scheduler_type": "linear",
+        "logging_nan_inf_filter": False,  # it would write the mean of earlier losses where one is no number
+        "save_total_limit": 1,
+        **({"optim": OPTIMIZERS[tuning.optimizer]} if tuning.optimizer in OPTIMIZERS else {}),
     }
-
-
-def lora_config(lora: recipes.Lora, whole: Sequence[str] = ()) -> Any:
-    """Adapters on every linear layer but the head, and ``whole`` layers, by name, that are learned as they are."""
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-        modules_to_save=list(whole) or None,
-        ensure_weight_tying=bool(whole),
-    )
 
 
 def steps(rows: int, batch: int, epochs: float) -> int:

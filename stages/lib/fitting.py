@@ -1,0 +1,79 @@
+"""The one way to train: from the last checkpoint if there is one, with words for what a machine runs out of.
+
+Not covered: what a trainer is told (``training.py``) and what a checkpoint holds (``checkpoints.py``).
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from stages.lib import checkpoints, models, progress, training
+from stages.lib.contract import Refusal
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+NO_ROOM = re.compile(f"{models.NO_ROOM.pattern}|PytorchStreamWriter|unexpected pos")
+
+
+def fit(
+    trainer: Any,
+    points: list[training.Point],
+    where: checkpoints.Place,
+    *,
+    name: str,
+    tokens: float,
+    keep: Literal["last", "best"] = "last",
+) -> None:
+    """Train, and fill the history; ``tokens`` are those of a step. ``best`` puts back the best evaluation's weights."""
+    from transformers import ProgressCallback
+
+    points[:] = where.points()
+    best = checkpoints.Best(trainer.model, where) if keep == "best" else None
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(progress.bar(name, tokens))
+    trainer.add_callback(training.recorder(points))
+    if best:
+        trainer.add_callback(chooser(best))
+    if where.save:
+        trainer.add_callback(checkpoints.keeper(trainer, where, points, best))
+    with explained(where):
+        trainer.train(resume_from_checkpoint=str(where.found) if where.found else None)
+        training.evaluated(trainer, points)
+    if best:
+        best.restore()
+        points[-1] |= {"kept_eval_loss": round(best.loss, 6), "kept_step": best.step}
+
+
+def chooser(best: checkpoints.Best) -> "TrainerCallback":
+    """A callback that offers the weights of each evaluation."""
+    from transformers import TrainerCallback
+
+    class Chooser(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+            best.offer(state.global_step, float(metrics["eval_loss"]))
+
+    return Chooser()
+
+
+@contextmanager
+def explained(where: checkpoints.Place) -> Iterator[None]:
+    """Say in words what a machine runs out of; the last whole checkpoint stays."""
+    import torch
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise Refusal(
+            f"the GPU's memory is full ({' '.join(str(error).split())[:160]}): lower batch and raise accumulate by as"
+            " much, lower context, set gradient_checkpointing: true, or choose lora, qlora or an 8-bit optimizer"
+        ) from None
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not NO_ROOM.search(str(error)):
+            raise
+        shutil.rmtree(where.scratch, ignore_errors=True)
+        again = "the same command goes on from the last checkpoint" if where.found else "the run begins anew"
+        raise Refusal(f"{where.scratch}: no room on the disk for a checkpoint; make some: {again}") from None

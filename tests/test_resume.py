@@ -1,0 +1,205 @@
+"""A run that is killed anywhere and started again gives the bytes of one that was not."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.lib import checkpoints, determinism
+
+# Everything is imported once; each run is a fork of that, which may be killed.
+RUNS = """
+import json, os, signal, sys
+from pathlib import Path
+from stages.lib import determinism
+determinism.pin(1, "cpu", 1)
+import trl
+from trl import SFTTrainer
+from stages import base, sft
+from stages.lib import checkpoints, fitting, models, progress, recipes, records
+from stages.lib.contract import Refusal
+
+def table(name, rows):
+    path = Path(name)
+    records.write(path, [
+        records.make(kind, [{"role": r, "content": c} for r, c in messages],
+                     source="s", licence="CC0-1.0", lang="vi", upstream=str(i))
+        for i, (kind, messages) in enumerate(rows)])
+    return path
+
+text = [("text", [("text", f"Số {n} đứng trước số {n + 1}. Lan đếm {n}, {n + 1}, {n + 2}.")]) for n in range(60)]
+chat = [("instruction", [("user", f"Sau {n} là gì?"), ("assistant", f"Dạ, sau {n} là {n + 1}. " * (1 + n % 3))])
+        for n in range(24)]
+T, C = table("t", text), table("c", chat)
+compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
+tiny = recipes.Scratch(source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=32,
+                       batch=4, steps=4, lr=0.01, warmup=0.1)
+
+def fork(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except Refusal as refusal:
+            print("refused", refusal, flush=True)
+            os._exit(2)
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def run(out, more, seed=3):
+    words = dict(method="lora", mode="chat", lr=0.01, schedule="cosine", epochs=2.5, batch=2, accumulate=2, context=64,
+                 warmup=0.1, packing=False, neftune=5.0, keep="best", optimizer="adamw", gradient_checkpointing=False,
+                 save=4, lora=recipes.Lora(r=4, alpha=8, dropout=0.1)) | more
+    sft.main(Path("base"), C, C, T, T, Path(out), Path(out + ".json"), seed=seed, lr="auto", compute=compute,
+             sft=recipes.Sft(**words))
+
+def at_step(step):
+    def patch():
+        made = progress.bar
+        def bar(*words):
+            found = made(*words)
+            ended = found.on_step_end
+            def on_step_end(args, state, control, **more):
+                ended(args, state, control, **more)
+                if state.global_step == step:
+                    die()
+            found.on_step_end = on_step_end
+            return found
+        fitting.progress.bar = bar
+    return patch
+
+def while_writing():
+    import torch
+    save, count = torch.save, [0]
+    def half(thing, path, *more, **named):
+        save(thing, path, *more, **named)
+        if "checkpoint-" in str(path):
+            Path(path).write_bytes(Path(path).read_bytes()[:100])
+            die()
+    torch.save = half
+
+def between_renames():
+    rename = Path.rename
+    def only_the_first(path, target):
+        found = rename(path, target)
+        if Path(target).name == "old":
+            die()
+        return found
+    Path.rename = only_the_first
+
+def at_the_end():
+    models.save = lambda *words: die()
+
+def full_disk():
+    import torch
+    save = torch.save
+    def full(thing, path, *more, **named):
+        if "checkpoint-8" in str(path):
+            Path(path).write_bytes(b"half")
+            raise RuntimeError("[enforce fail at inline_container.cc:668] . PytorchStreamWriter failed writing file")
+        save(thing, path, *more, **named)
+    torch.save = full
+
+def ran(out, more, *patches):
+    found = []
+    for patch in (*patches, None):
+        def work():
+            if patch:
+                patch()
+            run(out, more)
+        found.append(fork(work))
+        if patch:
+            print(out, "left", sorted(str(p) for p in Path("data/checkpoints").glob("*/*")), flush=True)
+    return found
+
+base.main(T, T, Path("base"), Path("base.json"), base=tiny, seed=3, compute=compute)
+PACKED = dict(method="full", packing=True, context=96, epochs=9.0, batch=1, keep="last", save=2, neftune=0.0)
+print(json.dumps({
+    "unbroken": ran("unbroken", {}),
+    "killed": ran("killed", {}, at_step(5), while_writing, between_renames, at_step(14), at_the_end),
+    "full": ran("full", {}, full_disk),
+    "packed": ran("packed", PACKED),
+    "packed_killed": ran("packed_killed", PACKED, at_step(3), while_writing, between_renames),
+}))
+"""
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, dict[str, list[int]], str]:
+    folder = tmp_path_factory.mktemp("runs")
+    env = os.environ | {"PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"} | determinism.CPU
+    env.pop("DVC_ROOT", None)
+    done = subprocess.run(
+        [sys.executable, "-c", RUNS], cwd=folder, env=env, text=True, capture_output=True, check=False, timeout=500
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("whole", "broken"), [("unbroken", "killed"), ("unbroken", "full"), ("packed", "packed_killed")]
+)
+def test_a_broken_run_gives_the_bytes_of_an_unbroken_one(
+    runs: tuple[Path, dict[str, list[int]], str], whole: str, broken: str
+) -> None:
+    folder, ended, told = runs
+    assert ended[whole] == [0], told[-3000:]
+    assert ended[broken][-1] == 0, told[-3000:]
+    assert all(ended[broken][:-1])  # each of the others did break
+    assert digests(folder / whole) == digests(folder / broken)
+    assert (folder / f"{whole}.json").read_text() == (folder / f"{broken}.json").read_text()
+
+
+def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(runs: tuple[Path, dict[str, list[int]], str]) -> None:
+    _, ended, told = runs
+    assert ended["full"] == [2 << 8, 0]
+    assert "no room on the disk for a checkpoint" in told and "goes on from the last checkpoint" in told
+
+
+def test_nothing_is_left_after_success(runs: tuple[Path, dict[str, list[int]], str]) -> None:
+    assert not list((runs[0] / "data" / "checkpoints").iterdir())
+
+
+def test_the_best_evaluation_is_kept(runs: tuple[Path, dict[str, list[int]], str]) -> None:
+    points = json.loads((runs[0] / "unbroken.json").read_text(encoding="utf-8"))
+    losses = {point["step"]: point["eval_loss"] for point in points if "eval_loss" in point and point["step"]}
+    assert points[-1]["kept_step"] == min(losses, key=losses.__getitem__)
+    assert points[-1]["kept_eval_loss"] == min(losses.values())
+
+
+def test_another_run_has_another_key(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_text("a")
+    first = checkpoints.key("sft", [data], (1, "auto"))
+    assert first == checkpoints.key("sft", [data], (1, "auto"))
+    assert first != checkpoints.key("sft", [data], (2, "auto"))
+    assert first != checkpoints.key("reward", [data], (1, "auto"))
+    data.write_text("b")
+    assert first != checkpoints.key("sft", [data], (1, "auto"))
+
+
+@pytest.mark.parametrize(
+    ("save", "steps", "found"), [(0, 1000, (20, None)), (3, 40, (1, 3)), (50, 1000, (20, 40)), (7, 1000, (7, 7))]
+)
+def test_a_checkpoint_falls_on_a_logged_step(save: int, steps: int, found: tuple[int, int | None]) -> None:
+    told = checkpoints.Place(Path("x"), save).arguments(steps)
+    assert (told["logging_steps"], told.get("save_steps")) == found
