@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, models, params, recipes, records, training
+from stages.lib import contract, determinism, launch, models, params, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 
 IGNORED = -100  # the label that cross-entropy leaves out
@@ -21,17 +21,19 @@ def main(
     validation: Dep,
     model: Out,
     history: Out,
+    config: Dep = launch.CONFIG,
     *,
     seed: int,
     lr: params.Lr,
     compute: recipes.Compute,
     sft: recipes.Sft,
 ) -> None:
+    launch.enter(compute, sft, config)
     determinism.pin(seed, compute.device, compute.threads)
     from trl import SFTConfig, SFTTrainer
 
     tokenizer = models.load_tokenizer(start)
-    learner = models.load(start, compute, **quantized(sft))
+    learner = models.load(start, compute, **quantized(sft), **launch.placement(compute))
     models.check_context(learner, sft.context, "sft.context")
     rows, truncated = conversations(records.read(train), tokenizer, sft.context)
     held_out, _ = conversations(records.read(validation), tokenizer, sft.context)
@@ -39,9 +41,9 @@ def main(
         raise Refusal(f"{train if not rows else validation} holds no conversation; look at the split stage's counts")
     held_out.sort(key=lambda row: len(row["input_ids"]))  # batches of like length are faster to read
     points: list[training.Point] = []
-    steps = training.steps(len(rows), sft.batch * sft.accumulate, sft.epochs)
+    steps = training.steps(len(rows), launch.rows(sft), sft.epochs)
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = SFTTrainer(
+        trainer = launch.together(SFTTrainer)(
             model=learner,
             args=SFTConfig(
                 **training.arguments(compute, seed, scratch, sft, lr=lr),
@@ -65,7 +67,9 @@ def main(
         )
         trainer.train()
         training.evaluated(trainer, points)
-    finished: Any = trainer.model
+        finished = launch.whole(trainer, lambda: models.load(start, compute, device_map="cpu"))
+    if not launch.leads():
+        return
     if sft.method != "full":
         # relative to the repository's root, where stages run; the card is a form that nobody has filled in
         finished.peft_config["default"].base_model_name_or_path = start.name if start.is_absolute() else str(start)

@@ -125,11 +125,11 @@ def load(folder: Path, compute: recipes.Compute, **more: Any) -> "PreTrainedMode
     return placed(AutoModelForCausalLM, folder, compute, **more)
 
 
-def load_judge(folder: Path, compute: recipes.Compute) -> "PreTrainedModel":
+def load_judge(folder: Path, compute: recipes.Compute, **more: Any) -> "PreTrainedModel":
     """A model that gives a conversation one number."""
     from transformers import AutoModelForSequenceClassification
 
-    return placed(AutoModelForSequenceClassification, folder, compute, num_labels=1)
+    return placed(AutoModelForSequenceClassification, folder, compute, num_labels=1, **more)
 
 
 def placed(kind: Any, folder: Path, compute: recipes.Compute, **more: Any) -> "PreTrainedModel":
@@ -140,10 +140,9 @@ def placed(kind: Any, folder: Path, compute: recipes.Compute, **more: Any) -> "P
     model = kind.from_pretrained(
         str(folder),
         dtype=dtype(compute),
-        device_map=device(compute),
         use_safetensors=True,
         trust_remote_code=False,
-        **more,
+        **({"device_map": device(compute)} | more),
     )
     for module in model.modules():
         # bitsandbytes repacks 4-bit weights for CPUs with bfloat16: other results on other CPUs, wrong gradients,
