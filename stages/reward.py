@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, models, recipes, records, training
+from stages.lib import contract, determinism, launch, models, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 
 
@@ -18,11 +18,13 @@ def main(
     validation: Dep,
     model: Out,
     history: Out,
+    config: Dep = launch.CONFIG,
     *,
     seed: int,
     compute: recipes.Compute,
     reward: recipes.Reward,
 ) -> None:
+    launch.enter(compute, reward, config)
     determinism.pin(seed, compute.device, compute.threads)
     from trl import RewardConfig, RewardTrainer
 
@@ -35,18 +37,19 @@ def main(
             " tokens; raise split.preferences or reward.context"
         )
     held_out.sort(key=lambda row: len(row["chosen_ids"]))  # batches of like length are faster to read
-    judge = models.load_judge(start, compute)
+    judge = models.load_judge(start, compute, **launch.placement(compute))
     models.check_context(judge, reward.context, "reward.context")
     judge.config.pad_token_id = tokenizer.pad_token_id
     points: list[training.Point] = []
-    steps = training.steps(len(rows), reward.batch, reward.epochs)
+    steps = training.steps(len(rows), launch.rows(reward), reward.epochs)
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = RewardTrainer(
+        trainer = launch.together(RewardTrainer)(
             model=judge,
             args=RewardConfig(
                 **training.arguments(compute, seed, scratch, reward),
                 max_steps=steps,
                 per_device_train_batch_size=reward.batch,
+                gradient_accumulation_steps=reward.accumulate,
                 per_device_eval_batch_size=len(held_out),  # accuracy is a mean of batch means: one batch is exact
                 max_length=reward.context,
                 warmup_steps=max(1, steps // 10),
@@ -62,7 +65,10 @@ def main(
         )
         trainer.train()
         training.evaluated(trainer, points)
-    models.save(judge, tokenizer, model)
+        finished = launch.whole(trainer, lambda: models.load_judge(start, compute, device_map="cpu"))
+    if not launch.leads():
+        return
+    models.save(finished, tokenizer, model)
     counts = {"pairs": len(rows), "held_out_pairs": len(held_out), "left_out": left_out}
     training.write_history(history, [{**points[0], **counts}, *points[1:]])
 

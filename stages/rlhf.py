@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import contract, determinism, models, perplexity, recipes, records, training
+from stages.lib import contract, determinism, launch, models, perplexity, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
 
@@ -27,11 +27,13 @@ def main(
     sft_validation: Dep,
     model: Out,
     history: Out,
+    config: Dep = launch.CONFIG,
     *,
     seed: int,
     compute: recipes.Compute,
     rlhf: recipes.Rlhf,
 ) -> None:
+    launch.enter(compute, rlhf, config)
     determinism.pin(seed, compute.device, compute.threads)
     if isinstance(rlhf, recipes.Offline):
         raise Refusal("rlhf.kind: offline is not there yet")
@@ -62,6 +64,8 @@ def main(
 
     before, rewards_before = measured(learner.eval())
     learner, points = trained(learner, scorer, tokenizer, asked, compute, seed, rlhf)
+    if not launch.leads():
+        return
     after, rewards_after = measured(learner.eval())
     gain, error = mean(after - before for before, after in zip(rewards_before, rewards_after, strict=True))
     learner.config.use_cache = True
@@ -119,7 +123,8 @@ def trained(
             callbacks=[training.recorder(points)],
         )
         trainer.train()
-    return trainer.model.merge_and_unload(), points
+        finished = launch.whole(trainer, lambda: learner)
+    return finished.merge_and_unload() if launch.leads() else learner, points
 
 
 def judged(

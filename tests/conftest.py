@@ -20,7 +20,7 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
-PARTS = ["dvc.yaml", "params.yaml", "recipes", "stages", "tools"]
+PARTS = ["dvc.yaml", "params.yaml", "recipes", "launch", "stages", "tools"]
 PARTS += [".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"]
 
 settings.register_profile("same", derandomize=True, deadline=None)

@@ -177,6 +177,7 @@ def whole(trainer: Any, fresh: Callable[[], "PreTrainedModel"]) -> Any:
     if state is None:
         return model
     made: Any = fresh()
+    made.config = model.config
     if hasattr(model, "peft_config"):
         from peft import get_peft_model
 
