@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, launch, models, recipes, records, training
+from stages.lib import contract, determinism, launch, models, recipes, records, trackers, training
 from stages.lib.contract import Dep, Out, Refusal
 
 
@@ -61,7 +61,7 @@ def main(
             train_dataset=training.dataset(rows),
             eval_dataset=training.dataset(held_out),
             processing_class=tokenizer,
-            callbacks=[training.recorder(points)],
+            callbacks=[training.recorder(points), trackers.live(reward)],
         )
         trainer.train()
         training.evaluated(trainer, points)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import contract, determinism, launch, models, perplexity, recipes, records, training
+from stages.lib import contract, determinism, launch, models, perplexity, recipes, records, trackers, training
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
 
@@ -120,7 +120,7 @@ def trained(
             train_dataset=training.dataset([{"prompt": messages} for messages in asked]),
             processing_class=tokenizer,
             peft_config=training.lora_config(rlhf.lora),
-            callbacks=[training.recorder(points)],
+            callbacks=[training.recorder(points), trackers.live(rlhf)],
         )
         trainer.train()
         finished = launch.whole(trainer, lambda: learner)

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, launch, models, params, recipes, records, training
+from stages.lib import contract, determinism, launch, models, params, recipes, records, trackers, training
 from stages.lib.contract import Dep, Out, Refusal
 
 IGNORED = -100  # the label that cross-entropy leaves out
@@ -63,7 +63,7 @@ def main(
             eval_dataset=training.dataset(held_out),
             processing_class=tokenizer,
             peft_config=None if sft.method == "full" else training.lora_config(sft.lora),
-            callbacks=[training.recorder(points)],
+            callbacks=[training.recorder(points), trackers.live(sft)],
         )
         trainer.train()
         training.evaluated(trainer, points)

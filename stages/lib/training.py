@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import models, params, recipes
+from stages.lib import models, params, recipes, trackers
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ def recorder(points: list[Point]) -> "TrainerCallback":
 def arguments(
     compute: recipes.Compute, seed: int, scratch: str, tuning: recipes.Tuning, *, lr: params.Lr = "auto"
 ) -> dict[str, Any]:
-    """Arguments that all trainers take: no reports, no checkpoints, seeds from the params."""
+    """Arguments that all trainers take: no checkpoints, seeds from the params."""
     on_cpu = models.device(compute) == "cpu"
     return {
         "output_dir": scratch,
         "learning_rate": tuning.lr if lr == "auto" else lr,
-        "report_to": "none",
+        **trackers.settings(tuning),
         "save_strategy": "no",
         "seed": seed,
         "data_seed": seed,
