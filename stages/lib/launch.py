@@ -1,10 +1,11 @@
 """A stage on several processes: it turns into accelerate's launcher, which runs the same stage in each of them.
 
-The recipe's ``compute.launch`` names an accelerate config in launch/, which the check stage lays at ``data/launch.yaml``
-(so that an edit of one that is not in use reruns nothing). Its ``num_processes`` counts the processes; without it every
-GPU gets one. One step of the optimiser sees batch x accumulate x processes rows, the same rows in the same order as one
-process with that many. The stage's process becomes the launcher itself (exec), so its output, its signals and its end
-are the launcher's, and no process outlives it. Not covered: several machines, and pretraining from nothing.
+The recipe's ``compute.launch`` names an accelerate config in launch/, which the check stage lays at
+``data/launch.yaml``, so that an edit of one that is not in use reruns nothing. Its ``num_processes`` counts the
+processes; without it every GPU gets one. One step of the optimiser sees batch x accumulate x processes rows, the same
+rows in the same order as one process with that many. The stage's process becomes the launcher itself (exec), so its
+output, its signals and its end are the launcher's, and no process outlives it. Not covered: several machines, and
+pretraining from nothing.
 """
 
 import os
@@ -96,10 +97,12 @@ def command(compute: recipes.Compute, config: Path, wanted: int) -> list[str]:
 
 
 def follow_parent() -> None:
-    """End when the launcher ends, however it ends; the kernel sees to it (Linux)."""
+    """End at once when the launcher says so, and when it ends without a word; the kernel sees to that (Linux)."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an exception would wait for the other processes, which have ended
     if sys.platform == "linux":
         import ctypes
-        import signal
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
@@ -130,7 +133,7 @@ def leads() -> bool:
 
 
 def placement(compute: recipes.Compute) -> dict[str, Any]:
-    """Loading arguments: where sharded weights go is the launcher's choice; else they go to the process's own device."""
+    """Loading arguments: accelerate places what it shards; all else goes to the process's own device."""
     return {"device_map": None} if compute.launch in SHARDING else {}
 
 

@@ -1,10 +1,10 @@
 """Where a run can be watched: DVCLive's files always, and the user's own tracker when their settings name it.
 
-``live/<stage>`` holds every number by step, for ``dvc plots show live/sft`` or an editor's DVC view; git ignores it and
-no stage reads it, for it is no part of what a commit is. W&B, MLflow and TensorBoard are asked through transformers when
-the environment says so, as theirs are settings of a person and not of the model: ``WANDB_API_KEY`` or ``WANDB_PROJECT``,
-``MLFLOW_TRACKING_URI``, or by name, ``TRACKERS=tensorboard`` (``none`` silences all). DVCLive's own callback for
-transformers is not used: it saves run times and models. Not covered: what these services do with what they get.
+``live/<stage>`` holds every number by step, for ``dvc plots show live/sft`` or an editor's DVC view; git ignores it
+and no stage reads it, for it is no part of what a commit is. W&B, MLflow and TensorBoard are asked through transformers
+when the environment says so, since these are settings of a person and not of the model: ``WANDB_API_KEY`` or
+``WANDB_PROJECT``, ``MLFLOW_TRACKING_URI``, or by name, ``TRACKERS=tensorboard`` (``none`` silences all). DVCLive's own
+callback for transformers is not used: it saves run times and models. Not covered: what a service does with its share.
 """
 
 import os
@@ -68,6 +68,18 @@ def run_name(stage: str) -> str:
     return f"{stage}-{recipe}-{done.stdout.strip() or 'uncommitted'}"
 
 
+def writer(stage: str, resume: bool) -> Any:
+    """DVCLive's files of a stage, or None where git has no commit, which DVCLive can't do without."""
+    from dvclive import Live
+    from scmrepo.exceptions import SCMError
+
+    try:
+        return Live(str(LIVE / stage), resume=resume, save_dvc_exp=False, dvcyaml=None)
+    except SCMError as error:
+        print(f"{LIVE}/{stage} is not written: {error}; commit once and it will be")
+        return None
+
+
 def live(tuning: recipes.Tuning) -> "TrainerCallback":
     """A callback that writes each number of a log, by step, to ``live/<stage>``: no run times, no models."""
     from transformers import TrainerCallback
@@ -79,10 +91,7 @@ def live(tuning: recipes.Tuning) -> "TrainerCallback":
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.is_world_process_zero:
-                from dvclive import Live
-
-                begun = state.global_step > 0  # a killed run goes on
-                self.writer = Live(str(LIVE / stage(tuning)), resume=begun, save_dvc_exp=False, dvcyaml=None)
+                self.writer = writer(stage(tuning), resume=state.global_step > 0)  # a killed run goes on
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if self.writer is None:
