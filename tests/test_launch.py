@@ -112,7 +112,7 @@ def test_what_a_process_refuses_is_said_and_ends_the_stage(start: Path, root: Pa
 
 
 def tuning(**changes: Any) -> recipes.Sft:
-    known = {
+    known: dict[str, Any] = {
         "mode": "chat", "method": "lora", "lr": 0.01, "schedule": "linear", "epochs": 1.0, "batch": 4, "accumulate": 2,
         "context": 64, "warmup": 0.1, "packing": False, "neftune": 0.0, "keep": "last", "lora": LORA, "save": 0,
         "optimizer": "adamw", "gradient_checkpointing": False,

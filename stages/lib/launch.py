@@ -179,6 +179,10 @@ def whole(trainer: Any, fresh: Callable[[], "PreTrainedModel"]) -> Any:
         return None
     if state is None:
         return model
+    if trainer.is_deepspeed_enabled:
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()  # else it would cut the fresh model, too
     made: Any = fresh()
     made.config = model.config
     if hasattr(model, "peft_config"):
