@@ -15,7 +15,7 @@ from stages.lib.contract import Refusal
 from tests import toy
 
 LORA = recipes.Lora(r=4, alpha=8, dropout=0.0)
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "single": {"accumulate": 2},
     "ddp": {},
     "fsdp2": {},
