@@ -1,15 +1,29 @@
 """A reward model: what people ranked higher gets the higher number.
 
 Starts from the fine-tuned model with a new head of one number and learns from pairs (Bradley and Terry 1952;
-Ouyang et al. 2022). Not covered: ties, and more than one number an answer.
+Ouyang et al. 2022). ``full`` moves every weight; ``lora`` and ``qlora`` train adapters, which are merged, and the head.
+Not covered: ties, and more than one number an answer.
 """
 
-import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, models, recipes, records, training
+from stages.lib import (
+    adapters,
+    checkpoints,
+    contract,
+    determinism,
+    fitting,
+    launch,
+    models,
+    recipes,
+    records,
+    trackers,
+    training,
+)
 from stages.lib.contract import Dep, Out, Refusal
+
+HEAD = "score"  # what transformers calls the new head, whatever the family
 
 
 def main(
@@ -18,11 +32,13 @@ def main(
     validation: Dep,
     model: Out,
     history: Out,
+    config: Dep = launch.CONFIG,
     *,
     seed: int,
     compute: recipes.Compute,
     reward: recipes.Reward,
 ) -> None:
+    launch.enter(compute, reward, config)
     determinism.pin(seed, compute.device, compute.threads)
     from trl import RewardConfig, RewardTrainer
 
@@ -35,36 +51,48 @@ def main(
             " tokens; raise split.preferences or reward.context"
         )
     held_out.sort(key=lambda row: len(row["chosen_ids"]))  # batches of like length are faster to read
-    judge = models.load_judge(start, compute)
+
+    def load(**more: Any) -> Any:
+        return models.load_judge(start, compute, **adapters.learning(compute, reward.method, HEAD) | more)
+
+    judge = load(**launch.placement(compute))
     models.check_context(judge, reward.context, "reward.context")
     judge.config.pad_token_id = tokenizer.pad_token_id
     points: list[training.Point] = []
-    steps = training.steps(len(rows), reward.batch, reward.epochs)
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = RewardTrainer(
+    batch = launch.rows(reward)
+    steps = training.steps(len(rows), batch, reward.epochs)
+    with checkpoints.place("reward", reward.save, (start, train, validation), (seed, compute, reward)) as where:
+        trainer = launch.together(RewardTrainer)(
             model=judge,
             args=RewardConfig(
-                **training.arguments(compute, seed, scratch, reward),
+                **training.arguments(compute, seed, str(where.scratch), reward) | where.arguments(steps),
                 max_steps=steps,
                 per_device_train_batch_size=reward.batch,
-                per_device_eval_batch_size=len(held_out),  # accuracy is a mean of batch means: one batch is exact
+                gradient_accumulation_steps=reward.accumulate,
+                # accuracy is a mean of batch means: few batches are nearly exact, and one is
+                per_device_eval_batch_size=min(len(held_out), 16 * reward.batch),
                 max_length=reward.context,
                 warmup_steps=max(1, steps // 10),
-                logging_steps=max(1, steps // 50),
                 eval_strategy="steps",
                 eval_steps=max(1, -(-steps // 4)),
-                eval_on_start=True,
             ),
             train_dataset=training.dataset(rows),
             eval_dataset=training.dataset(held_out),
             processing_class=tokenizer,
-            callbacks=[training.recorder(points)],
+            peft_config=adapters.config(reward, judge, HEAD),
+            callbacks=[trackers.live(reward)],
         )
-        trainer.train()
-        training.evaluated(trainer, points)
-    models.save(judge, tokenizer, model)
-    counts = {"pairs": len(rows), "held_out_pairs": len(held_out), "left_out": left_out}
-    training.write_history(history, [{**points[0], **counts}, *points[1:]])
+        adapters.precise(trainer.model)
+        tokens = sum(len(ids) for row in rows for ids in row.values()) / len(rows) * batch
+        fitting.fit(trainer, points, where, name="reward", tokens=tokens)
+        finished = launch.whole(trainer, lambda: load(device_map="cpu"))
+        if not launch.leads():
+            return
+        if reward.method != "full":
+            finished = adapters.merge(finished)
+        models.save(finished, tokenizer, model)
+        counts = {"pairs": len(rows), "held_out_pairs": len(held_out), "left_out": left_out}
+        training.write_history(history, [{**points[0], **counts}, *points[1:]])
 
 
 def pairs(rows: Iterable[records.Record], tokenizer: Any, context: int) -> tuple[list[dict[str, list[int]]], int]:

@@ -15,12 +15,14 @@ from stages.lib import (
     contract,
     determinism,
     fitting,
+    launch,
     lessons,
     models,
     packing,
     params,
     recipes,
     records,
+    trackers,
     training,
 )
 from stages.lib.contract import Dep, Out, Refusal
@@ -34,19 +36,25 @@ def main(
     text_validation: Dep,
     model: Out,
     history: Out,
+    config: Dep = launch.CONFIG,
     *,
     seed: int,
     lr: params.Lr,
     compute: recipes.Compute,
     sft: recipes.Sft,
 ) -> None:
+    launch.enter(compute, sft, config)
     determinism.pin(seed, compute.device, compute.threads)
     if sft.keep == "best" and compute.launch in ("fsdp2", "zero3"):
         raise Refusal(f"sft.keep: best holds a whole copy of the weights, which {compute.launch} spreads; choose last")
     from trl import SFTConfig, SFTTrainer
 
     tokenizer = models.load_tokenizer(start)
-    learner = models.load(start, compute, **adapters.learning(compute, sft.method))
+
+    def load(**more: Any) -> Any:
+        return models.load(start, compute, **adapters.learning(compute, sft.method) | more)
+
+    learner = load(**launch.placement(compute))
     models.check_context(learner, sft.context, "sft.context")
     tables = (train, validation) if sft.mode == "chat" else (text, text_validation)
     (rows, counts), (held_out, _) = (lesson(table, tokenizer, sft) for table in tables)
@@ -65,11 +73,11 @@ def main(
         held_out = [packing.joined([row]) for row in held_out]
         more["data_collator"] = packing.collator(tokenizer.pad_token_id, packing.bind(learner))
     points: list[training.Point] = []
-    batch = sft.batch * sft.accumulate
+    batch = launch.rows(sft)
     steps = training.steps(len(rows), batch, sft.epochs)
     settings = (seed, lr, compute, sft)
     with checkpoints.place("sft", sft.save, (start, *tables), settings) as where:
-        trainer = SFTTrainer(
+        trainer = launch.together(SFTTrainer)(
             model=learner,
             args=SFTConfig(
                 **training.arguments(compute, seed, str(where.scratch), sft, lr=lr)
@@ -90,12 +98,15 @@ def main(
             eval_dataset=training.dataset(held_out),
             processing_class=tokenizer,
             peft_config=adapters.config(sft, learner),
+            callbacks=[trackers.live(sft)],
             **more,
         )
         adapters.precise(trainer.model)
         tokens = sum(len(row["input_ids"]) for row in rows) / len(rows) * batch
         fitting.fit(trainer, points, where, name="sft", tokens=tokens, keep=sft.keep)
-        finished: Any = trainer.model
+        finished = launch.whole(trainer, lambda: load(device_map="cpu"))
+        if not launch.leads():
+            return
         if sft.method != "full":
             # relative to the repository's root, where stages run; the card is a form that nobody has filled in
             finished.peft_config["default"].base_model_name_or_path = start.name if start.is_absolute() else str(start)

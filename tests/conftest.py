@@ -12,6 +12,7 @@ os.environ.update(
     GRADIO_ANALYTICS_ENABLED="False",
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_OFFLINE="1",
+    TRACKERS="none",
 )
 
 import shutil
@@ -27,7 +28,7 @@ from tests.faulty import Faulty
 from tests.scripted import Bench
 
 ROOT = Path(__file__).parents[1]
-PARTS = ["dvc.yaml", "params.yaml", "recipes", "stages", "tools"]
+PARTS = ["dvc.yaml", "params.yaml", "recipes", "launch", "stages", "tools"]
 PARTS += [".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"]
 
 settings.register_profile("same", derandomize=True, deadline=None)

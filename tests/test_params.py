@@ -17,9 +17,10 @@ LIMIT = 2.0  # CPU seconds, so that a busy machine fails no test
 
 @pytest.fixture
 def dials(tmp_path: Path, root: Path) -> Path:
-    """A folder with params.yaml and the default recipe."""
-    (tmp_path / "recipes").mkdir()
-    for name in ("params.yaml", "recipes/tiny.yaml"):
+    """A folder with params.yaml, the default recipe and how it is launched."""
+    for name in ("recipes", "launch"):
+        (tmp_path / name).mkdir()
+    for name in ("params.yaml", "recipes/tiny.yaml", "launch/single.yaml"):
         (tmp_path / name).write_bytes((root / name).read_bytes())
     return tmp_path
 
@@ -99,12 +100,13 @@ def cpu() -> float:
 def test_the_check_stage_ends_with_2_at_once(dials: Path, run: Callable) -> None:
     edit(dials, "params.yaml", "lr:", "lr: fast")
     before = cpu()
-    told = run(dials, "stages.check", "params.yaml", "recipes", "data/checked")
+    words = ["stages.check", "params.yaml", "recipes", "launch", "data/checked", "data/launch.yaml"]
+    told = run(dials, *words)
     assert (told.returncode, cpu() - before < LIMIT) == (2, True)
     assert told.stderr.startswith("error: params.yaml: lr: found") and "Traceback" not in told.stderr
     assert not (dials / "data/checked").exists()
     edit(dials, "params.yaml", "lr: fast", "lr: auto")
-    assert run(dials, "stages.check", "params.yaml", "recipes", "data/checked").returncode == 0
+    assert run(dials, *words).returncode == 0
 
 
 @pytest.mark.parametrize("stage", STAGES)

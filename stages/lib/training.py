@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import params, recipes, weights
+from stages.lib import params, recipes, trackers, weights
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def recorder(points: list[Point]) -> "TrainerCallback":
 def arguments(
     compute: recipes.Compute, seed: int, scratch: str, tuning: recipes.Tuning, *, lr: params.Lr = "auto"
 ) -> dict[str, Any]:
-    """Arguments that all trainers take: no reports, no checkpoints, seeds from the params."""
+    """Arguments that all trainers take: no checkpoints, seeds from the params."""
     on_cpu = weights.device(compute) == "cpu"
     precision = weights.precision(compute)
     if on_cpu and tuning.optimizer == "paged_adamw8bit":
@@ -65,7 +65,7 @@ def arguments(
     return {
         "output_dir": scratch,
         "learning_rate": tuning.lr if lr == "auto" else lr,
-        "report_to": "none",
+        **trackers.settings(tuning),
         "save_strategy": "no",
         "seed": seed,
         "data_seed": seed,

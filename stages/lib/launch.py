@@ -1,0 +1,196 @@
+"""A stage on several processes: it turns into accelerate's launcher, which runs the same stage in each of them.
+
+The recipe's ``compute.launch`` names an accelerate config in launch/, which the check stage lays at
+``data/launch.yaml``, so that an edit of one that is not in use reruns nothing. Its ``num_processes`` counts the
+processes; without it every GPU gets one. One step of the optimiser sees batch x accumulate x processes rows, the same
+rows in the same order as one process with that many. The stage's process becomes the launcher itself (exec), so its
+output, its signals and its end are the launcher's, and no process outlives it. Not covered: several machines, and
+pretraining from nothing.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.lib import recipes
+from stages.lib.contract import Refusal
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CONFIG = Path("data/launch.yaml")
+LAUNCHED = "VIET_LLM_LAUNCHED"  # set for the launcher and all that it starts
+SHARDING = ("fsdp2", "zero3")  # no process holds all weights
+DEEPSPEED = ("zero2", "zero3")
+
+
+def enter(compute: recipes.Compute, tuning: recipes.Tuning, config: Path = CONFIG) -> None:
+    """Begin a stage's main: return at once in the only process, or in one of many; else turn into the launcher."""
+    if compute.launch == "single":
+        return
+    if LAUNCHED in os.environ:
+        follow_parent()
+        if compute.device == "cpu" and compute.launch in SHARDING:
+            shard_on_cpu()
+        return
+    check(compute, tuning)
+    words = command(compute, config, processes_wanted(compute, config))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, words, os.environ | {LAUNCHED: compute.launch})
+
+
+def check(compute: recipes.Compute, tuning: recipes.Tuning) -> None:
+    """Refuse what can't work, before anything is started."""
+    from importlib.util import find_spec
+
+    launch = compute.launch
+    if tuning.method == "qlora" and launch in SHARDING:
+        raise Refusal(
+            f"compute.launch: found {launch} with method qlora; 4-bit weights can't be cut into shards here: take ddp,"
+            " which keeps them whole on every GPU, or method: lora"
+        )
+    if tuning.optimizer != "adamw" and launch in (*SHARDING, *DEEPSPEED):
+        raise Refusal(
+            f"compute.launch: found {launch} with optimizer {tuning.optimizer}; only adamw can keep its states in"
+            " shards, and in shards they are small: take optimizer: adamw, or launch: ddp"
+        )
+    if isinstance(tuning, recipes.Online) and launch in SHARDING:
+        raise Refusal(
+            f"compute.launch: found {launch} with rlhf.kind online; its answers would gather all weights at every"
+            " token: take ddp or zero2, or rlhf.kind offline"
+        )
+    if launch in DEEPSPEED and compute.device == "cpu":
+        raise Refusal(f"compute.launch: {launch} needs a GPU; on a CPU take ddp or fsdp2")
+    if launch in DEEPSPEED and find_spec("deepspeed") is None:
+        raise Refusal(f"compute.launch: {launch} needs DeepSpeed: pip install deepspeed, or take fsdp2")
+
+
+def processes_wanted(compute: recipes.Compute, config: Path) -> int:
+    """The config's own number of processes, or one for each GPU."""
+    from stages.lib import paramfile
+
+    if not config.exists():
+        raise Refusal(f"{config} is missing; `dvc repro check` lays it there")
+    found = paramfile.load(config).get("num_processes")
+    if found is not None:
+        return int(found)
+    import torch
+
+    if compute.device == "cpu" or not torch.cuda.device_count():
+        raise Refusal(f"launch/{compute.launch}.yaml: without a GPU it must say how many: add num_processes: 2")
+    return torch.cuda.device_count()
+
+
+def command(compute: recipes.Compute, config: Path, wanted: int) -> list[str]:
+    """The launcher's command line, around the words that this stage was called with."""
+    spec = sys.modules["__main__"].__spec__
+    if spec is None or not spec.name.startswith("stages."):
+        raise Refusal(f"compute.launch: {compute.launch} needs the stage to be run by its command, python -m stages.…")
+    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
+    if wanted == 1 and compute.launch == "ddp":  # accelerate wants two for it, and one alone needs no wrapper
+        return [sys.executable, "-m", spec.name, *sys.argv[1:]]
+    options = ["--config_file", str(config), "--num_processes", str(wanted)]
+    return [*launcher, *options, "-m", spec.name, *sys.argv[1:]]
+
+
+def follow_parent() -> None:
+    """End at once when the launcher says so, and when it ends without a word; the kernel sees to that (Linux)."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an exception would wait for the other processes, which have ended
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def shard_on_cpu() -> None:
+    """Let accelerate shard on CPUs, too: nothing but its name for such processes keeps FSDP from them."""
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType
+
+    begin = PartialState.__init__
+
+    def named(self: Any, *words: Any, **more: Any) -> None:
+        begin(self, *words, **more)
+        if self.distributed_type == DistributedType.MULTI_CPU:
+            self.distributed_type = DistributedType.MULTI_GPU  # its device stays the CPU, its backend gloo
+
+    PartialState.__init__ = named
+
+
+def processes() -> int:
+    """How many processes share this stage."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if LAUNCHED in os.environ else 1
+
+
+def leads() -> bool:
+    """Whether this process writes what the stage makes."""
+    return processes() == 1 or os.environ["RANK"] == "0"
+
+
+def placement(compute: recipes.Compute) -> dict[str, Any]:
+    """Loading arguments: accelerate places what it shards; all else goes to the process's own device."""
+    return {"device_map": None} if compute.launch in SHARDING else {}
+
+
+def rows(tuning: Any) -> int:
+    """The rows of one step of the optimiser, told once where they are not what the recipe says at first sight."""
+    whole = tuning.batch * tuning.accumulate * processes()
+    if processes() > 1 and leads():
+        print(f"{whole} rows a step: batch {tuning.batch} x accumulate {tuning.accumulate} x {processes()} processes")
+    return whole
+
+
+def together(trainer: Any) -> Any:
+    """A class of trainers whose groups of like length span the batches of all processes, as one process deals them."""
+    if processes() == 1:
+        return trainer
+
+    class Together(trainer):
+        def _get_train_sampler(self, *words: Any) -> Any:
+            sampler = super()._get_train_sampler(*words)
+            if hasattr(sampler, "lengths"):
+                sampler.batch_size *= processes()
+            return sampler
+
+    return Together
+
+
+def whole(trainer: Any, fresh: Callable[[], "PreTrainedModel"]) -> Any:
+    """The trained model in one piece, or None where this process has nothing to write.
+
+    Shards are gathered into ``fresh()``, the model as it was loaded, with the trained adapters' shape around it.
+    """
+    if processes() == 1:
+        return trainer.model
+    import torch
+
+    accelerator, model = trainer.accelerator, trainer.model
+    state = None
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        state = accelerator.get_state_dict(trainer.model_wrapped)  # every process takes part
+    accelerator.wait_for_everyone()
+    torch.distributed.destroy_process_group()
+    if not leads():
+        return None
+    if state is None:
+        return model
+    if trainer.is_deepspeed_enabled:
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()  # else it would cut the fresh model, too
+    made: Any = fresh()
+    made.config = model.config
+    if hasattr(model, "peft_config"):
+        from peft import get_peft_model
+
+        made = get_peft_model(made, model.peft_config["default"])
+    tied = {name for name in made.state_dict() if name not in state}
+    missing = made.load_state_dict(state, strict=False)
+    if missing.unexpected_keys or tied - set(getattr(made, "all_tied_weights_keys", ())):
+        raise RuntimeError(f"gathered weights don't fit the model: {missing}")
+    return made

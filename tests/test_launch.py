@@ -1,0 +1,253 @@
+"""Several processes learn what one learns, end together, and are refused where they can't work."""
+
+import importlib.util
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from stages.lib import launch, recipes
+from stages.lib.contract import Refusal
+from tests import toy
+
+LORA = recipes.Lora(r=4, alpha=8, dropout=0.0)
+CASES: dict[str, dict[str, Any]] = {
+    "single": {"accumulate": 2},
+    "ddp": {},
+    "fsdp2": {},
+    "single lora": {"accumulate": 2, "method": "lora"},
+    "fsdp2 lora": {"method": "lora", "gradient_checkpointing": True},
+}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    return toy.made(tmp_path_factory.mktemp("launch") / "start", root)
+
+
+@pytest.fixture(scope="module")
+def runs(start: Path, root: Path) -> dict[str, Path]:
+    """Each case trained, two at a time."""
+    folders = {
+        name: toy.copied(start, start.parent / name, root, name.split()[0], **changes)
+        for name, changes in CASES.items()
+    }
+    for names in (["single", "ddp"], ["fsdp2", "single lora"], ["fsdp2 lora"]):
+        for name, process in [(name, toy.trained(folders[name], root)) for name in names]:
+            output, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, f"{name}: {output[-3000:]}"
+            assert ("8 rows a step: batch 4 x accumulate 1 x 2 processes" in output) == ("single" not in name)
+    return folders
+
+
+@pytest.mark.parametrize(("one", "many"), [("single", "ddp"), ("single", "fsdp2"), ("single lora", "fsdp2 lora")])
+def test_two_processes_learn_what_one_learns(runs: dict[str, Path], one: str, many: str) -> None:
+    from safetensors.numpy import load_file
+
+    curves = [json.loads((runs[name] / "history.json").read_text(encoding="utf-8")) for name in (one, many)]
+    assert [point["step"] for point in curves[0]] == [point["step"] for point in curves[1]]
+    for alone, shared in zip(*curves, strict=True):
+        for key in ("loss", "eval_loss", "grad_norm", "learning_rate"):
+            assert (key in alone) == (key in shared)
+            assert alone.get(key, 0) == pytest.approx(shared.get(key, 0), abs=2e-5), (alone["step"], key)
+    assert curves[0][-1]["eval_loss"] < curves[0][0]["eval_loss"] - 0.1
+    files = [
+        sorted(str(path.relative_to(runs[name])) for path in (runs[name] / "model").rglob("*")) for name in (one, many)
+    ]
+    assert files[0] == files[1]
+    for file in (name for name in files[0] if name.endswith(".safetensors")):
+        alone, shared, before = (
+            load_file(path) for path in (runs[one] / file, runs[many] / file, runs[one] / "base/model.safetensors")
+        )
+        assert alone.keys() == shared.keys()
+        assert max(abs(alone[key] - shared[key]).max() for key in alone) < 1e-5
+        if file == "model/model.safetensors":
+            assert max(abs(alone[key] - before[key]).max() for key in alone) > 1e-3
+    configs = [(runs[name] / "model/config.json").read_text(encoding="utf-8") for name in (one, many)]
+    assert configs[0] == configs[1]
+
+
+def processes_in(folder: Path) -> set[int]:
+    """The processes whose current folder it is."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "cwd").readlink() == folder and b"stages.sft" in (entry / "cmdline").read_bytes():
+                    found.add(int(entry.name))
+            except OSError:  # it has ended since, or is another user's
+                continue
+    return found
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_the_processes_end_with_the_stage(start: Path, root: Path, how: signal.Signals) -> None:
+    folder = toy.copied(start, start.parent / how.name, root, "ddp", epochs=2000.0)
+    process = toy.trained(folder, root)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "rows a step" in line:
+            break
+    assert len(processes_in(folder)) >= 3  # the stage, which is the launcher now, and two that it started
+    process.send_signal(how)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    limit = time.monotonic() + 30
+    while processes_in(folder) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not processes_in(folder)
+    assert not (folder / "model").exists() and not (folder / "history.json").exists()
+
+
+def test_what_a_process_refuses_is_said_and_ends_the_stage(start: Path, root: Path) -> None:
+    folder = toy.copied(start, start.parent / "refused", root, "ddp", context=4096)
+    process = toy.trained(folder, root)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0 and "error: sft.context: found 4096" in output
+    assert not (folder / "model").exists()
+
+
+def tuning(**changes: Any) -> recipes.Sft:
+    known: dict[str, Any] = {
+        "mode": "chat", "method": "lora", "lr": 0.01, "schedule": "linear", "epochs": 1.0, "batch": 4, "accumulate": 2,
+        "context": 64, "warmup": 0.1, "packing": False, "neftune": 0.0, "keep": "last", "lora": LORA, "save": 0,
+        "optimizer": "adamw", "gradient_checkpointing": False,
+    }  # fmt: skip
+    return recipes.Sft(**(known | changes))
+
+
+def compute(name: Any, device: Any = "auto") -> recipes.Compute:
+    return recipes.Compute(device=device, threads=1, precision="fp32", launch=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "changes", "words"),
+    [
+        ("fsdp2", "auto", {"method": "qlora"}, "4-bit weights can't be cut"),
+        ("zero3", "auto", {"method": "qlora"}, "4-bit weights can't be cut"),
+        ("zero2", "auto", {"optimizer": "adamw8bit"}, "only adamw can keep its states in shards"),
+        ("zero2", "cpu", {}, "zero2 needs a GPU"),
+        ("zero3", "auto", {}, "pip install deepspeed"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_starts(
+    name: str, device: str, changes: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(Refusal, match=words):
+        launch.check(compute(name, device), tuning(**changes))
+
+
+def test_online_learning_is_not_sharded() -> None:
+    online = recipes.Online(
+        kind="online", algorithm="rloo", rewards="model", method="lora", lr=0.001, steps=2, batch=4, generations=2,
+        max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0, lora=LORA, optimizer="adamw", save=0,
+        gradient_checkpointing=False,
+    )  # fmt: skip
+    with pytest.raises(Refusal, match="gather all weights at every token"):
+        launch.check(compute("fsdp2"), online)
+    launch.check(compute("ddp"), online)
+
+
+def test_the_number_of_processes_is_the_configs_or_that_of_the_gpus(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = root / "launch/ddp.yaml"
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert launch.processes_wanted(compute("ddp"), config) == 4
+    with pytest.raises(Refusal, match="add num_processes: 2"):
+        launch.processes_wanted(compute("ddp", "cpu"), config)
+    (tmp_path / "own.yaml").write_text(config.read_text(encoding="utf-8") + "num_processes: 3\n", encoding="utf-8")
+    assert launch.processes_wanted(compute("ddp", "cpu"), tmp_path / "own.yaml") == 3
+    with pytest.raises(Refusal, match="dvc repro check"):
+        launch.processes_wanted(compute("ddp"), tmp_path / "none.yaml")
+
+
+def test_a_stage_that_is_no_command_is_not_launched() -> None:
+    with pytest.raises(Refusal, match="python -m stages"):
+        launch.command(compute("ddp"), Path("x.yaml"), 2)
+
+
+def test_one_process_counts_its_own_rows() -> None:
+    assert (launch.rows(tuning()), launch.processes(), launch.leads()) == (8, 1, True)
+    assert launch.placement(compute("single")) == launch.placement(compute("ddp")) == {}
+    assert launch.placement(compute("fsdp2")) == {"device_map": None}
+
+
+@pytest.mark.parametrize("name", get_args(recipes.Launch))
+def test_the_check_stage_lays_out_the_launch_of_the_recipe(
+    name: str, start: Path, root: Path, tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    folder = toy.copied(start, tmp_path / "x", root, name)
+    words = ["stages.check", "params.yaml", "recipes", root / "launch", "data/checked", "data/launch.yaml"]
+    told = run(folder, *words)
+    assert told.returncode == 0, told.stderr
+    assert (folder / "data/launch.yaml").read_bytes() == (root / f"launch/{name}.yaml").read_bytes()
+    words[3] = "recipes"
+    told = run(folder, *words)
+    assert told.returncode == 2 and f"recipes/{name}.yaml is missing" in told.stderr
+
+
+READ = """
+import json, os, sys
+from accelerate.commands import launch
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+
+words = ["--config_file", sys.argv[1], "--num_processes", "2", "-m", "stages.sft"]
+told, *_ = launch._validate_launch_command(launch.launch_command_parser().parse_args(words))
+told.deepspeed_fields_from_accelerate_config = ""
+made = prepare_deepspeed_cmd_env(told)[1] if told.use_deepspeed else prepare_multi_gpu_env(told)
+kinds = {"multi": told.multi_gpu, "fsdp": told.use_fsdp, "deepspeed": told.use_deepspeed,
+         "processes": told.num_processes}
+if "--plugin" in sys.argv:
+    os.environ.update(made)
+    from accelerate.utils import DeepSpeedPlugin
+    from transformers.integrations import HfDeepSpeedConfig
+    plugin = DeepSpeedPlugin()
+    HfDeepSpeedConfig(plugin.deepspeed_config)
+    made = plugin.deepspeed_config["zero_optimization"]
+print(json.dumps([kinds, made]))
+"""
+
+
+def read(path: Path, *words: str) -> Any:
+    """A config as accelerate reads it."""
+    process = toy.started("-c", READ, str(path), *words, folder=path.parent, root=path.parent, OMP_NUM_THREADS="1")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return json.loads(output.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "settings"),
+    [
+        ("ddp", "multi", {}),
+        ("fsdp2", "fsdp", {"FSDP_VERSION": "2", "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT"}),
+        ("zero2", "deepspeed", {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}),
+        (
+            "zero3",
+            "deepspeed",
+            {
+                "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3",
+                "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "cpu",
+                "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "cpu",
+                "ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL": "true",
+            },
+        ),
+    ],
+)
+def test_accelerate_reads_every_config(name: str, kind: str, settings: dict[str, str], root: Path) -> None:
+    kinds, variables = read(root / f"launch/{name}.yaml")
+    assert kinds == {"multi": False, "fsdp": False, "deepspeed": False, kind: True, "processes": 2}
+    assert settings.items() <= variables.items()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
+@pytest.mark.parametrize(("name", "stage", "where"), [("zero2", 2, "none"), ("zero3", 3, "cpu")])
+def test_deepspeed_is_told_what_the_config_says(name: str, stage: int, where: str, root: Path) -> None:
+    _, zero = read(root / f"launch/{name}.yaml", "--plugin")
+    assert (zero["stage"], zero["offload_optimizer"]["device"]) == (stage, where)

@@ -1,0 +1,144 @@
+"""A run can be watched, by those whom the user names, and what it makes is the same."""
+
+import importlib.util
+import json
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stages.lib import recipes, trackers
+from stages.lib.contract import Refusal
+from tests import toy
+
+TUNING = recipes.Reward(
+    method="full", lr=0.001, epochs=1.0, batch=4, accumulate=1, context=64, optimizer="adamw", save=0,
+    gradient_checkpointing=False, lora=recipes.Lora(r=4, alpha=8, dropout=0.0),
+)  # fmt: skip
+VARIABLES = ("TRACKERS", "WANDB_API_KEY", "WANDB_PROJECT", "WANDB_DIR", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME",
+             "TENSORBOARD_LOGGING_DIR")  # fmt: skip
+UNWATCHED = """
+import sys
+from stages import sft
+from stages.lib import contract, trackers
+trackers.writer = lambda *_, **__: None
+contract.run(sft.main)
+"""
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """A user without settings, in an empty folder."""
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")  # so that what the code sets is taken back
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({}, []),
+        ({"TRACKERS": "tensorboard"}, ["tensorboard"]),
+        ({"TRACKERS": "mlflow, wandb"}, ["wandb", "mlflow"]),
+        ({"WANDB_API_KEY": "k"}, ["wandb"]),
+        ({"WANDB_PROJECT": "p", "MLFLOW_TRACKING_URI": "file:x"}, ["wandb", "mlflow"]),
+        ({"WANDB_API_KEY": "k", "TRACKERS": "none"}, []),
+    ],
+)
+def test_the_environment_names_the_trackers(
+    variables: dict[str, str], found: list[str], own: pytest.MonkeyPatch
+) -> None:
+    own.setattr(trackers, "find_spec", lambda _: True)
+    for name, value in variables.items():
+        own.setenv(name, value)
+    assert trackers.named() == found
+    told = trackers.settings(TUNING)
+    if found:
+        assert told == {"report_to": found, "run_name": "reward-recipe-uncommitted"}
+    else:
+        assert told == {"report_to": "none"} and not Path("live").exists()
+
+
+def test_unknown_and_missing_trackers_are_refused_in_words(own: pytest.MonkeyPatch) -> None:
+    own.setattr(trackers, "find_spec", lambda _: None)
+    own.setenv("TRACKERS", "wandbb")
+    with pytest.raises(Refusal, match="did you mean 'wandb'"):
+        trackers.named()
+    own.setenv("TRACKERS", "tensorboard")
+    with pytest.raises(Refusal, match="TRACKERS names tensorboard: pip install tensorboard, or set TRACKERS=none"):
+        trackers.named()
+    own.delenv("TRACKERS")
+    own.setenv("WANDB_API_KEY", "k")
+    with pytest.raises(Refusal, match="WANDB_API_KEY names wandb"):
+        trackers.named()
+
+
+def test_a_run_is_named_by_its_stage_its_recipe_and_its_commit(own: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("recipe: tiny\n", encoding="utf-8")
+    assert trackers.run_name("sft") == "sft-tiny-uncommitted"
+    for words in (["init"], ["add", "."], ["-c", "user.name=n", "-c", "user.email=e", "commit", "-m", "x"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    stage, recipe, short = trackers.run_name("sft").split("-")
+    assert (stage, recipe, commit.startswith(short)) == ("sft", "tiny", True)
+    (tmp_path / "params.yaml").write_text("recipe: other\n", encoding="utf-8")
+    assert trackers.run_name("sft") == f"sft-other-{short}-dirty"
+
+
+def test_each_number_is_written_by_step_and_no_clock(own: pytest.MonkeyPatch) -> None:
+    watcher: Any = trackers.live(TUNING)
+    state = SimpleNamespace(is_world_process_zero=True, global_step=0)
+    watcher.on_train_begin(None, state, None)
+    for step, logs in ((1, {"loss": 2.5, "train_runtime": 3.0}), (2, {"eval_loss": 2.0, "eval_runtime": 1.0})):
+        state.global_step = step
+        watcher.on_log(None, state, None, logs=logs)
+    watcher.on_train_end(None, state, None)
+    files = {str(path.relative_to("live/reward")) for path in Path("live/reward").rglob("*") if path.is_file()}
+    assert files == {"metrics.json", "plots/metrics/train/loss.tsv", "plots/metrics/eval/loss.tsv"}
+    rows = Path("live/reward/plots/metrics/train/loss.tsv").read_text(encoding="utf-8").split()
+    assert rows == ["step", "loss", "1", "2.5"]
+
+
+def test_another_process_writes_nothing(own: pytest.MonkeyPatch) -> None:
+    watcher: Any = trackers.live(TUNING)
+    state = SimpleNamespace(is_world_process_zero=False, global_step=0)
+    watcher.on_train_begin(None, state, None)
+    watcher.on_log(None, state, None, logs={"loss": 1.0})
+    watcher.on_train_end(None, state, None)
+    assert not Path("live").exists()
+
+
+def test_a_repository_without_a_commit_is_no_reason_to_fail(
+    own: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from dvc.repo import Repo
+
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    Repo.init(str(tmp_path)).close()
+    assert trackers.writer("sft", resume=False) is None
+    assert "live/sft is not written" in capsys.readouterr().out
+
+
+def test_who_watches_changes_no_byte(tmp_path: Path, root: Path) -> None:
+    start = toy.made(tmp_path / "start", root)
+    folders = [toy.copied(start, tmp_path / name, root) for name in ("watched", "unwatched")]
+    started = [
+        toy.trained(folders[0], root, TRACKERS="tensorboard" if importlib.util.find_spec("tensorboard") else "none"),
+        toy.started("-c", UNWATCHED, *toy.WORDS, folder=folders[1], root=root),
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], outputs
+    made = [
+        {path.relative_to(folder): path.read_bytes() for path in [folder / "history.json", *folder.glob("model/*")]}
+        for folder in folders
+    ]
+    assert made[0] == made[1] and len(made[0]) > 3
+    assert not (folders[1] / "live").exists()
+    points = json.loads(made[0][Path("history.json")])
+    rows = (folders[0] / "live/sft/plots/metrics/train/loss.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    expected = [f"{point['step']}\t{point['loss']}" for point in points if "loss" in point]
+    assert rows == expected
