@@ -1,15 +1,18 @@
 """A reward model: what people ranked higher gets the higher number.
 
 Starts from the fine-tuned model with a new head of one number and learns from pairs (Bradley and Terry 1952;
-Ouyang et al. 2022). Not covered: ties, and more than one number an answer.
+Ouyang et al. 2022). ``full`` moves every weight; ``lora`` and ``qlora`` train adapters, which are merged, and the head.
+Not covered: ties, and more than one number an answer.
 """
 
 import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import contract, determinism, models, recipes, records, training
+from stages.lib import adapters, contract, determinism, models, recipes, records, training
 from stages.lib.contract import Dep, Out, Refusal
+
+HEAD = "score"  # what transformers calls the new head, whatever the family
 
 
 def main(
@@ -35,11 +38,15 @@ def main(
             " tokens; raise split.preferences or reward.context"
         )
     held_out.sort(key=lambda row: len(row["chosen_ids"]))  # batches of like length are faster to read
-    judge = models.load_judge(start, compute)
+
+    def load() -> Any:
+        return models.load_judge(start, compute, **adapters.quantized(reward.method, compute, HEAD))
+
+    judge = load()
     models.check_context(judge, reward.context, "reward.context")
     judge.config.pad_token_id = tokenizer.pad_token_id
     points: list[training.Point] = []
-    steps = training.steps(len(rows), reward.batch, reward.epochs)
+    steps = training.steps(len(rows), reward.batch * reward.accumulate, reward.epochs)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = RewardTrainer(
             model=judge,
@@ -47,7 +54,9 @@ def main(
                 **training.arguments(compute, seed, scratch, reward),
                 max_steps=steps,
                 per_device_train_batch_size=reward.batch,
-                per_device_eval_batch_size=len(held_out),  # accuracy is a mean of batch means: one batch is exact
+                gradient_accumulation_steps=reward.accumulate,
+                # accuracy is a mean of batch means: few batches are nearly exact, and one is
+                per_device_eval_batch_size=min(len(held_out), 16 * reward.batch),
                 max_length=reward.context,
                 warmup_steps=max(1, steps // 10),
                 logging_steps=max(1, steps // 50),
@@ -58,11 +67,13 @@ def main(
             train_dataset=training.dataset(rows),
             eval_dataset=training.dataset(held_out),
             processing_class=tokenizer,
+            peft_config=adapters.config(reward, HEAD),
             callbacks=[training.recorder(points)],
         )
         trainer.train()
         training.evaluated(trainer, points)
-    models.save(judge, tokenizer, model)
+    finished = adapters.merged(trainer.model, reward.method, load)
+    models.save(finished, tokenizer, model)
     counts = {"pairs": len(rows), "held_out_pairs": len(held_out), "left_out": left_out}
     training.write_history(history, [{**points[0], **counts}, *points[1:]])
 

@@ -125,11 +125,11 @@ def load(folder: Path, compute: recipes.Compute, **more: Any) -> "PreTrainedMode
     return placed(AutoModelForCausalLM, folder, compute, **more)
 
 
-def load_judge(folder: Path, compute: recipes.Compute) -> "PreTrainedModel":
+def load_judge(folder: Path, compute: recipes.Compute, **more: Any) -> "PreTrainedModel":
     """A model that gives a conversation one number."""
     from transformers import AutoModelForSequenceClassification
 
-    return placed(AutoModelForSequenceClassification, folder, compute, num_labels=1)
+    return placed(AutoModelForSequenceClassification, folder, compute, num_labels=1, **more)
 
 
 def placed(kind: Any, folder: Path, compute: recipes.Compute, **more: Any) -> "PreTrainedModel":
