@@ -22,9 +22,9 @@ OFFLINE = {
 METHODS: dict[str, dict[str, Any]] = {
     "rloo": {},
     "grpo": {"algorithm": "grpo", "beta": 0.1},
-    "ppo": {"algorithm": "ppo", "beta": 0.1},
+    "ppo": {"algorithm": "ppo", "lr": 0.001, "beta": 0.2},
     "dpo": {"algorithm": "dpo", **OFFLINE},
-    "kto": {"algorithm": "kto", **OFFLINE},
+    "kto": {"algorithm": "kto", **OFFLINE, "lr": 0.0005},
     "orpo": {"algorithm": "orpo", **OFFLINE},
     "rloo, verifiable": {"rewards": "verifiable", "beta": 0.02},
     "rloo, both": {"rewards": "both"},
@@ -39,7 +39,7 @@ def main(wanted: list[str]) -> None:
     tree, files = paramfile.read(Path("params.yaml"), Path("recipes"))
     compute = paramfile.validate(recipes.Compute, tree, "compute", files).model_copy(update={"threads": 1})
     print("| method | seed | " + " | ".join(SHOWN) + " | seconds |\n|---|---|" + "---|" * (len(SHOWN) + 1))
-    for word in wanted or [f"{name}:{seed}" for name in METHODS for seed in SEEDS[: 1 if name in ONCE else None]]:
+    for word in wanted or [f"{name}:{seed}" for seed in SEEDS for name in METHODS if seed == 1 or name not in ONCE]:
         name, _, seed = word.partition(":")
         section = settings(tree["rlhf"], METHODS[name])
         started = time.monotonic()

@@ -38,6 +38,14 @@ def config(tuning: recipes.Tuning, *heads: str) -> Any | None:
     return found
 
 
+def precise(model: Any, method: recipes.Method) -> None:
+    """See to it that what is learned beside 4-bit weights is kept in full numbers, which trl rounds to 16 bits."""
+    if method == "qlora":
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+
+
 def merged(trained: Any, method: recipes.Method, load: Callable[[], Any]) -> Any:
     """A trained model as one without adapters; ``load`` gives the weights that it was trained beside."""
     if method == "full":

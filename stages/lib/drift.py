@@ -46,6 +46,12 @@ def check(kl: float, step: int, most: float) -> None:
         )
 
 
+def sound(policy: Any, step: int) -> None:
+    """Refuse weights that are no numbers, from which nothing could be drawn."""
+    if not all(bool(weight.isfinite().all()) for weight in policy.parameters() if weight.requires_grad):
+        raise Refusal(f"weights are no numbers after step {step}: the learning rate is too high; lower rlhf.lr")
+
+
 def divergence(
     policy: Any,
     frozen: Any | None,

@@ -73,13 +73,14 @@ def train(
             "max_steps": steps,
             "per_device_train_batch_size": rlhf.batch,
             "gradient_accumulation_steps": rlhf.accumulate,
-            "warmup_steps": max(1, steps // 10),
+            "warmup_steps": steps // 10,
             "logging_steps": max(1, steps // 50),
         }
         make = {"dpo": dpo, "kto": kto, "orpo": orpo}[rlhf.algorithm]
         trainer = make(learner, frozen, tokenizer, found, shared, rlhf)
         trainer.add_callback(watcher(points, look, rlhf, -(-steps // LOOKS)))
         trainer.add_callback(training.recorder(points))
+        adapters.precise(trainer.model, rlhf.method)
         trainer.train()
     return trainer.model, points
 
@@ -192,6 +193,7 @@ def watcher(
         def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
             if state.global_step % every and state.global_step < state.max_steps:
                 return
+            drift.sound(model, state.global_step)
             model.eval()
             found = look(model)
             model.train()

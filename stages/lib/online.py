@@ -5,7 +5,6 @@ spread (Shao et al. 2024), both by trl's trainers; ``ppo`` a value head (``stage
 from code that is run, and several turns.
 """
 
-import math
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -119,6 +118,7 @@ def by_trl(
         peft_config=adapters.config(rlhf),
         callbacks=[watcher(rlhf.max_kl), training.recorder(points)],
     )
+    adapters.precise(trainer.model, rlhf.method)
     trainer.train()
     return trainer.model
 
@@ -128,6 +128,9 @@ def watcher(most: float) -> "TrainerCallback":
     from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            drift.sound(model, state.global_step)
+
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if not logs or "reward" not in logs:
                 return
@@ -137,8 +140,6 @@ def watcher(most: float) -> "TrainerCallback":
             logs["length"] = logs["completions/mean_length"]
             logs["ended"] = 1 - logs["completions/clipped_ratio"]
             logs["kl_answer"] = logs["kl"] * logs["completions/mean_length"]  # trl's is for a token
-            if not math.isfinite(logs["grad_norm"]):
-                raise Refusal(f"the gradient is no number at step {state.global_step}; lower rlhf.lr in the recipe")
             drift.check(logs["kl_answer"], state.global_step, most)
 
     return Watcher()
