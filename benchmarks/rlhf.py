@@ -31,7 +31,6 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 ONCE = ("kto", "orpo", "rloo, verifiable", "rloo, both")
 SHOWN = "reward reward_gain preference_accuracy preference_margin right kl perplexity length ended distinct_2".split()
-NAMES = ("policy", "validation")
 
 
 def main(wanted: list[str]) -> None:
@@ -58,20 +57,16 @@ def settings(section: dict[str, Any], changes: dict[str, Any]) -> recipes.Online
 
 def run(section: recipes.Online | recipes.Offline, seed: int, compute: recipes.Compute) -> dict[str, float]:
     """The last point of the history of one run."""
-    split = Path("data/split")
-    tables = [
-        split / f"{name}.parquet"
-        for name in (
-            "prompts.train", "prompts.validation", "sft.train", "sft.validation", "preferences.train",
-            "preferences.validation",
-        )
-    ]  # fmt: skip
+    names = ["prompts.train", "prompts.validation", "sft.train", "sft.validation"]
+    names += ["preferences.train", "preferences.validation"]
+    asked, held_out, answered, sft, ranked, pairs = (Path(f"data/split/{name}.parquet") for name in names)
     with tempfile.TemporaryDirectory() as scratch:
         model, history = Path(scratch, "model"), Path(scratch, "history.json")
         model.mkdir()
         rlhf.main(
-            Path("models/sft"), Path("models/reward"), *tables, model, history, seed=seed, compute=compute, rlhf=section
-        )
+            Path("models/sft"), Path("models/reward"), asked, held_out, answered, sft, ranked, pairs, model, history,
+            seed=seed, compute=compute, rlhf=section,
+        )  # fmt: skip
         return dict(json.loads(history.read_text(encoding="utf-8"))[-1])
 
 

@@ -26,7 +26,7 @@ from stages.lib import (
     rewards,
     rollouts,
     training,
-)  # fmt: skip
+)
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
 
@@ -67,7 +67,6 @@ def main(
 
     learner = load()
     most = rollouts.room(learner)
-    known = rewards.references(records.read(sft_train))
     asked, too_long = fitting(records.read(prompts), tokenizer, most - rlhf.max_new_tokens)
     held_out, _ = fitting(records.read(validation), tokenizer, most - rlhf.max_new_tokens)
     if not asked or not held_out:
@@ -81,10 +80,7 @@ def main(
             f"{preferences_validation} holds no ranked pair of at most {most} tokens; raise split.preferences"
         )
     scorer = models.load_judge(judge, compute).eval()
-    measure = measures(
-        scorer, tokenizer, held_out,
-        rewards.references(records.read(sft_validation)), list(records.read(sft_validation)), rlhf, most,
-    )  # fmt: skip
+    measure = measures(scorer, tokenizer, held_out, list(records.read(sft_validation)), rlhf, most)
     told_apart = drift.told_apart(tokenizer, pairs, rlhf.batch, learner.eval())
     before, rewards_before = measure(learner)
     before |= told_apart(learner)
@@ -99,26 +95,14 @@ def main(
         )
 
     if isinstance(rlhf, recipes.Online):
-        if rlhf.rewards == "verifiable":
-            asked = [turns for turns in asked if rewards.key(turns) in known]
-        if rlhf.rewards != "model" and not any(rewards.key(turns) in known for turns in asked):
-            raise Refusal(
-                f"{sft_train} holds no answer to a training prompt that ends in a value by which others could be"
-                " checked; set rlhf.rewards to model"
-            )
-        first = {"prompts": len(asked), "prompts_too_long": too_long}
-        first |= {"checkable": sum(rewards.key(turns) in known for turns in asked)}
+        known = rewards.references(records.read(sft_train))
+        asked, checkable = online.rewarded(asked, known, rlhf, sft_train)
+        first = {"prompts": len(asked), "prompts_too_long": too_long, "checkable": checkable}
         learner, points = online.train(learner, start, scorer, tokenizer, asked, known, compute, seed, rlhf)
         frozen = start()
     else:
         models.check_context(learner, rlhf.context, "rlhf.context")
-        ranked, left_out = offline.rows(records.read(preferences_train), tokenizer, rlhf)
-        if not ranked:
-            raise Refusal(
-                f"{preferences_train} holds nothing that {rlhf.algorithm} learns from in at most rlhf.context"
-                f" ({rlhf.context}) tokens: {'verdicts' if rlhf.algorithm == 'kto' else 'ranked pairs'}; add a source"
-                " of them, or raise rlhf.context"
-            )
+        ranked, left_out = offline.rows(preferences_train, tokenizer, rlhf)
         first = {"ranked": len(ranked), "left_out": left_out}
         frozen = start()
 
@@ -164,7 +148,6 @@ def measures(
     scorer: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[list[Message]],
-    known: rewards.Checkable,
     conversations: Sequence[records.Record],
     rlhf: recipes.Rlhf,
     context: int,
@@ -172,8 +155,9 @@ def measures(
     """A measure of a policy by its greedy answers to held-out prompts; it also gives each prompt's reward.
 
     Mean reward and its standard error, mean length in tokens, share ended, distinct-2, the share of right ones among
-    those that can be checked, and perplexity on held-out conversations.
+    those that the conversations' own answers can check, and perplexity on these conversations.
     """
+    known = rewards.references(conversations)
 
     def measure(policy: Any) -> tuple[dict[str, float], list[float]]:
         answers = models.answer(policy, tokenizer, prompts, new_tokens=rlhf.max_new_tokens, batch=rlhf.batch)

@@ -23,8 +23,15 @@ from stages.lib.records import Message  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning")
 
 COMPUTE = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
-LORA = {"r": 4, "alpha": 8, "dropout": 0.0}
-TUNING = {"method": "lora", "lr": 0.01, "batch": 4, "optimizer": "adamw", "gradient_checkpointing": False, "save": 0}
+LORA = recipes.Lora(r=4, alpha=8, dropout=0.0)
+TUNING: dict[str, Any] = {
+    "method": "lora",
+    "lr": 0.01,
+    "batch": 4,
+    "optimizer": "adamw",
+    "gradient_checkpointing": False,
+    "save": 0,
+}
 ONLINE = recipes.Online(
     kind="online", algorithm="rloo", rewards="model", steps=2, generations=2, max_new_tokens=6, temperature=1.0,
     beta=0.05, max_kl=100.0, lora=LORA, **TUNING,
@@ -178,14 +185,16 @@ class Home:
         ])  # fmt: skip
         return path
 
-    def run(self, section: recipes.Rlhf, out: Path, seed: int = 1, **other: Path) -> list[dict[str, float]]:
+    def run(
+        self, section: recipes.Rlhf, out: Path, other: dict[str, Path] | None = None, seed: int = 1
+    ) -> list[dict[str, float]]:
         """The history of the stage."""
         words = {
             "policy": self.policy, "judge": self.judge, "prompts": self.prompts, "validation": self.prompts,
             "sft_train": self.chat, "sft_validation": self.chat, "preferences_train": self.ranked,
             "preferences_validation": self.ranked,
-        } | other  # fmt: skip
-        rlhf.main(*words.values(), out / "model", out / "h.json", seed=seed, compute=COMPUTE, rlhf=section)
+        } | (other or {})  # fmt: skip
+        rlhf.main(**words, model=out / "model", history=out / "h.json", seed=seed, compute=COMPUTE, rlhf=section)
         return list(json.loads((out / "h.json").read_text(encoding="utf-8")))
 
 
@@ -235,10 +244,10 @@ def test_every_way_moves_the_policy_and_is_measured_the_same(home: Home, tmp_pat
 
 def test_single_verdicts_teach_kto_and_nothing_else(home: Home, tmp_path: Path) -> None:
     kto = OFFLINE.model_copy(update={"algorithm": "kto"})
-    assert home.run(kto, tmp_path, preferences_train=home.verdicts)[0]["ranked"] == 8
+    assert home.run(kto, tmp_path, {"preferences_train": home.verdicts})[0]["ranked"] == 8
     for name in ("dpo", "orpo"):
         with pytest.raises(Refusal, match=rf"verdicts\.parquet holds nothing that {name} learns from"):
-            home.run(OFFLINE.model_copy(update={"algorithm": name}), tmp_path, preferences_train=home.verdicts)
+            home.run(OFFLINE.model_copy(update={"algorithm": name}), tmp_path, {"preferences_train": home.verdicts})
 
 
 def test_the_same_seed_gives_the_same_policy(home: Home, tmp_path: Path) -> None:
@@ -246,7 +255,7 @@ def test_the_same_seed_gives_the_same_policy(home: Home, tmp_path: Path) -> None
     weights = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         (tmp_path / name).mkdir()
-        home.run(section, tmp_path / name, seed)
+        home.run(section, tmp_path / name, seed=seed)
         weights.append((tmp_path / name / "model/model.safetensors").read_bytes())
     assert weights[0] == weights[1] != weights[2]
 
@@ -344,7 +353,7 @@ def test_what_is_wrong_is_refused_and_nothing_is_written(home: Home, tmp_path: P
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(Refusal, match=told):
-        home.run(section.model_copy(update=changes), out, **prepare(home, tmp_path))
+        home.run(section.model_copy(update=changes), out, prepare(home, tmp_path))
     assert list(out.iterdir()) == []
 
 
@@ -364,4 +373,4 @@ def test_a_reward_model_is_whole_and_tells_accuracy_and_margin(home: Home, tmp_p
     found, was = judge.state_dict(), start.state_dict()
     assert found.keys() == was.keys()
     assert any(not torch.equal(found[name], was[name]) for name in was if "proj" in name)
-    home.run(ONLINE, tmp_path, judge=tmp_path / "judge")
+    home.run(ONLINE, tmp_path, {"judge": tmp_path / "judge"})

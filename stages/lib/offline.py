@@ -8,7 +8,8 @@ What doesn't fit into the context is left out and counted. Not covered: ties, an
 """
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,11 @@ if TYPE_CHECKING:
 LOOKS = 4  # at the held-out pairs while it learns
 
 
-def rows(
-    table: Iterable[records.Record], tokenizer: "PreTrainedTokenizerBase", rlhf: recipes.Offline
-) -> tuple[list[dict[str, Any]], int]:
+def rows(table: Path, tokenizer: "PreTrainedTokenizerBase", rlhf: recipes.Offline) -> tuple[list[dict[str, Any]], int]:
     """(rows as trl takes them: pairs, or for kto single answers with a label; how many answers don't fit)."""
     kept: list[dict[str, Any]] = []
     longer = 0
-    for row in table:
+    for row in records.read(table):
         turns = records.prompt(row)
         found = {
             role: [Message(role="assistant", content=text)]
@@ -50,6 +49,12 @@ def rows(
                 kept.append({"prompt": turns, **fits})
             else:
                 longer += 1
+    if not kept:
+        wanted = "ranked answers" if rlhf.algorithm == "kto" else "ranked pairs"
+        raise Refusal(
+            f"{table} holds nothing that {rlhf.algorithm} learns from: {wanted} of at most rlhf.context"
+            f" ({rlhf.context}) tokens; add a source of them, or raise rlhf.context"
+        )
     return kept, longer
 
 

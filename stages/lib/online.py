@@ -8,6 +8,7 @@ from code that is run, and several turns.
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.lib import adapters, drift, models, ppo, recipes, rewards, rollouts, training
@@ -34,6 +35,19 @@ def check(rlhf: recipes.Online, compute: recipes.Compute) -> None:
         raise Refusal(f"compute.launch: found {compute.launch}; ppo runs in one process, so take single, or rloo")
     if rlhf.algorithm == "ppo" and str(models.dtype(compute)) == "torch.float16":
         raise Refusal("compute.precision: found fp16, whose gradients ppo doesn't scale; take bf16 or fp32, or rloo")
+
+
+def rewarded(
+    asked: list[list[Message]], known: rewards.Checkable, rlhf: recipes.Online, table: Path
+) -> tuple[list[list[Message]], int]:
+    """(prompts whose answers a recipe's rewards can tell apart, how many of them can be checked by rule)."""
+    checkable = [turns for turns in asked if rewards.key(turns) in known]
+    if rlhf.rewards != "model" and not checkable:
+        raise Refusal(
+            f"{table} holds no answer to a training prompt that ends in a value by which others could be checked;"
+            " set rlhf.rewards to model"
+        )
+    return checkable if rlhf.rewards == "verifiable" else asked, len(checkable)
 
 
 def train(
