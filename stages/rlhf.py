@@ -84,15 +84,22 @@ def main(
     told_apart = drift.told_apart(tokenizer, pairs, rlhf.batch, learner.eval())
     before, rewards_before = measure(learner)
     before |= told_apart(learner)
-    encoded = [models.encode_prompt(tokenizer, turns) for turns in held_out]
+    probed = held_out[:: max(1, -(-len(held_out) // drift.PROBED))]
+    encoded = [models.encode_prompt(tokenizer, turns) for turns in probed]
 
     def start() -> Any:
         return load().eval() if rlhf.method == "full" else None
 
-    def moved(which: Any, frozen: Any) -> float:
-        return drift.divergence(
-            which, frozen, tokenizer, encoded, new_tokens=rlhf.max_new_tokens, batch=rlhf.batch, seed=seed
-        )
+    def look(which: Any, frozen: Any) -> dict[str, float]:
+        answers = drift.probe(which, tokenizer, encoded, new_tokens=rlhf.max_new_tokens, batch=rlhf.batch, seed=seed)
+        texts = [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]
+        given = rewards.score(scorer, tokenizer, spoken(probed, texts), rlhf.batch)
+        return {
+            "kl_answer": drift.divergence(which, frozen, answers, tokenizer.pad_token_id, rlhf.batch),
+            "reward": sum(given) / len(given),
+            **rollouts.shape(answers, texts),
+            **told_apart(which),
+        }
 
     if isinstance(rlhf, recipes.Online):
         known = rewards.references(records.read(sft_train))
@@ -105,22 +112,18 @@ def main(
         ranked, left_out = offline.rows(preferences_train, tokenizer, rlhf)
         first = {"ranked": len(ranked), "left_out": left_out}
         frozen = start()
-
-        def look(which: Any) -> dict[str, float]:
-            return {"kl_answer": moved(which, frozen), **told_apart(which)}
-
         learner, points = offline.train(learner, frozen, tokenizer, ranked, look, compute, seed, rlhf)
     steps = points[-1]["step"]
-    after: dict[str, float] = {"kl": moved(learner.eval(), frozen)}
-    drift.check(after["kl"], int(steps), rlhf.max_kl)
-    after |= told_apart(learner)
+    seen = look(learner.eval(), frozen)
+    drift.check(seen["kl_answer"], int(steps), rlhf.max_kl)
     learner = adapters.merged(learner, rlhf.method, load).eval()
-    found, rewards_after = measure(learner)
+    after, rewards_after = measure(learner)
+    after |= {"kl": seen["kl_answer"]} | {name: seen[name] for name in before if name not in after}
     gain, error = mean(after - before for before, after in zip(rewards_before, rewards_after, strict=True))
     learner.config.use_cache = True
     models.save(learner, tokenizer, model)
     summary = {f"{name}_before": value for name, value in before.items()} | {
-        f"{name}_after": value for name, value in (found | after).items()
+        f"{name}_after": value for name, value in after.items()
     }
     # prompt by prompt: how hard the prompts are is the same on both sides
     summary |= {"reward_gain": gain, "reward_gain_stderr": error}
@@ -144,6 +147,11 @@ def fitting(
     return kept, len(turns) - len(kept)
 
 
+def spoken(prompts: Sequence[list[Message]], texts: Sequence[str]) -> list[list[Message]]:
+    """Prompts with their answers."""
+    return [[*turns, Message(role="assistant", content=text)] for turns, text in zip(prompts, texts, strict=True)]
+
+
 def measures(
     scorer: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
@@ -162,8 +170,7 @@ def measures(
     def measure(policy: Any) -> tuple[dict[str, float], list[float]]:
         answers = models.answer(policy, tokenizer, prompts, new_tokens=rlhf.max_new_tokens, batch=rlhf.batch)
         texts = [text for text, _, _ in answers]
-        spoken = [[*turns, Message(role="assistant", content=text)] for turns, text in zip(prompts, texts, strict=True)]
-        each = rewards.score(scorer, tokenizer, spoken, rlhf.batch)
+        each = rewards.score(scorer, tokenizer, spoken(prompts, texts), rlhf.batch)
         right = [
             rewards.right(turns, text, known[rewards.key(turns)])
             for turns, text in zip(prompts, texts, strict=True)

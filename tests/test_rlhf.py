@@ -235,8 +235,7 @@ def test_every_way_moves_the_policy_and_is_measured_the_same(home: Home, tmp_pat
     assert all(math.isfinite(value) for point in points for value in point.values())
     told = set().union(*points)
     assert "kl_answer" in told
-    if isinstance(WAYS[way], recipes.Online):
-        assert {"reward", "length", "ended", "distinct_2"} <= points[1].keys()
+    assert {"reward", "length", "ended", "distinct_2"} <= points[-2].keys()
     start, now = (models.load(path, COMPUTE).state_dict() for path in (home.policy, tmp_path / "model"))
     assert start.keys() == now.keys()
     assert any(not torch.equal(start[name], now[name]) for name in start)
@@ -285,7 +284,9 @@ def test_a_model_has_not_moved_from_itself(home: Home) -> None:
     prompts = [models.encode_prompt(home.tokenizer, [Message(role="user", content=text)]) for text in ("3", "Sau 3?")]
     before = torch.get_rng_state()
     settings: dict[str, Any] = {"new_tokens": 5, "batch": 2, "seed": 1}
-    assert drift.divergence(policy, policy, home.tokenizer, prompts, **settings) == 0
+    answers = drift.probe(policy, home.tokenizer, prompts, **settings)
+    assert [answer.prompt for answer in answers] == prompts
+    assert drift.divergence(policy, policy, answers, home.tokenizer.pad_token_id, 2) == 0
     assert torch.equal(before, torch.get_rng_state())
     pairs, longer = drift.pairs(records.read(home.ranked), home.tokenizer, 128)
     assert len(pairs) == 8 and longer == 0

@@ -17,7 +17,7 @@ from stages.lib.rollouts import Answer
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PROBED = 128  # held-out prompts at most whose answers tell the divergence
+PROBED = 128  # held-out prompts at most that are answered to tell the divergence
 
 
 class Pair(NamedTuple):
@@ -52,30 +52,30 @@ def sound(policy: Any, step: int) -> None:
         raise Refusal(f"weights are no numbers after step {step}: the learning rate is too high; lower rlhf.lr")
 
 
-def divergence(
+def probe(
     policy: Any,
-    frozen: Any | None,
     tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[list[int]],
     *,
     new_tokens: int,
     batch: int,
     seed: int,
-) -> float:
-    """KL(policy ‖ start) in nats for an answer, on answers to some prompts, spread over all. Chance stays as it was."""
+) -> list[Answer]:
+    """The policy's answers to some prompts, as it is now. Chance is afterwards what it was."""
     import torch
 
-    asked = prompts[:: max(1, -(-len(prompts) // PROBED))]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        answers = rollouts.sample(
-            policy, tokenizer, asked, new_tokens=new_tokens, temperature=1.0, batch=batch
-        )  # what it has become, as it is
+        return rollouts.sample(policy, tokenizer, prompts, new_tokens=new_tokens, temperature=1.0, batch=batch)
+
+
+def divergence(policy: Any, frozen: Any | None, answers: Sequence[Answer], pad: int, batch: int) -> float:
+    """KL(policy ‖ start) in nats for an answer, on the policy's own answers."""
+    import torch
+
     total = 0.0
     for indices in models.by_length([answer.prompt + answer.said for answer in answers], batch):
-        ids, mask, spoken = rollouts.laid_out(
-            [answers[index] for index in indices], tokenizer.pad_token_id, str(policy.device)
-        )
+        ids, mask, spoken = rollouts.laid_out([answers[index] for index in indices], pad, str(policy.device))
         words = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         with torch.no_grad():
             now = policy(**words).logits

@@ -63,12 +63,12 @@ def train(
     frozen: Any | None,
     tokenizer: "PreTrainedTokenizerBase",
     found: list[dict[str, Any]],
-    look: Callable[[Any], dict[str, float]],
+    look: Callable[[Any, Any], dict[str, float]],
     compute: recipes.Compute,
     seed: int,
     rlhf: recipes.Offline,
 ) -> tuple[Any, list[training.Point]]:
-    """(the policy, its adapter on it; the history, with what ``look`` sees in the policy now and then)."""
+    """(the policy, its adapter on it; the history, with what ``look`` sees in it and its start now and then)."""
     points: list[training.Point] = []
     steps = training.steps(len(found), rlhf.batch * rlhf.accumulate, rlhf.epochs)
     Random(seed).shuffle(found)  # kto takes them as they come: it compares each answer with its neighbour's prompt
@@ -83,7 +83,7 @@ def train(
         }
         make = {"dpo": dpo, "kto": kto, "orpo": orpo}[rlhf.algorithm]
         trainer = make(learner, frozen, tokenizer, found, shared, rlhf)
-        trainer.add_callback(watcher(points, look, rlhf, -(-steps // LOOKS)))
+        trainer.add_callback(watcher(points, lambda policy: look(policy, frozen), rlhf, -(-steps // LOOKS)))
         trainer.add_callback(training.recorder(points))
         adapters.precise(trainer.model, rlhf.method)
         trainer.train()

@@ -80,15 +80,12 @@ def train(
         told = [learn(policy, head, batch, learned, optimizer, rlhf.temperature) for _ in range(EPOCHS)]
         found = {name: sum(each[name] for each in told) / EPOCHS for name in told[0]}
         drift.sound(policy, step)
+        texts = [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]
+        found |= rollouts.shape(answers, texts)
         found |= {
             "reward": sum(rewards) / len(rewards),
-            "kl": kl / (sum(len(answer.said) for answer in answers) / len(answers)),
+            "kl": kl / found["length"],
             "kl_answer": kl,
-            "length": sum(len(answer.said) for answer in answers) / len(answers),
-            "ended": sum(answer.ended for answer in answers) / len(answers),
-            "distinct_2": rollouts.distinct(
-                [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]
-            ),
             "learning_rate": optimizer.param_groups[0]["lr"],
         }
         points.append({"step": step, **training.rounded(found)})

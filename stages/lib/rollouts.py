@@ -92,6 +92,15 @@ def read(model: Any, answers: Sequence[Answer], pad: int, batch: int) -> list[fl
     return found
 
 
+def shape(answers: Sequence[Answer], texts: Sequence[str]) -> dict[str, float]:
+    """Mean length in tokens, share ended and distinct-2 of some answers."""
+    return {
+        "length": sum(len(answer.said) for answer in answers) / len(answers),
+        "ended": sum(answer.ended for answer in answers) / len(answers),
+        "distinct_2": distinct(texts),
+    }
+
+
 def distinct(texts: Sequence[str]) -> float:
     """Distinct-2 (Li et al. 2016): of all pairs of neighbouring words, the share of different ones; 0 for none."""
     pairs = [pair for text in texts for words in [text.split()] for pair in pairwise(words)]
