@@ -179,7 +179,7 @@ def training_charts(histories: dict[str, list[dict[str, Any]]]) -> dict[str, str
         "sft: loss": chart("sft", "loss", train="loss", validation="eval_loss"),
         "reward: accuracy on held-out pairs": chart("reward", "accuracy", held_out="eval_accuracy"),
         "rlhf: reward": chart("rlhf", "reward", reward="reward"),
-        "rlhf: KL to the sft model": chart("rlhf", "KL", KL="kl"),
+        "rlhf: KL to the sft model": chart("rlhf", "nats an answer", KL="kl_answer"),
     }
 
 

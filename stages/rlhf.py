@@ -1,17 +1,34 @@
-"""Reinforcement learning from the reward model's word on the policy's own answers.
+"""Learning what people prefer: from rewards for the policy's own answers, or from ranked answers themselves.
 
-``rloo`` takes the other answers to the same prompt as the baseline (Ahmadian et al. 2024), ``grpo`` their mean
-and spread (Shao et al. 2024); ``beta`` holds the policy near where it started. What the training prompts show
-proves nothing, so policy and start then both answer held-out prompts, judged by the same reward model, and
-their perplexity on held-out conversations tells what the reward has cost. Not covered: rewards from code.
+``rlhf.kind: online`` draws answers and learns from a reward model's word on them, from rules that check their
+values, or from both (``stages/lib/online.py``); ``offline`` learns from pairs and verdicts (``stages/lib/offline.py``).
+``beta`` holds the policy near where it started, and one that moves beyond ``max_kl`` is refused. What the training
+data show proves nothing, so policy and start then both answer held-out prompts, judged by the same reward model and,
+where they can be checked, by rule; held-out pairs tell which answers it has come to like, and held-out conversations
+what that has cost. Not covered: going on from a checkpoint.
 """
 
 import math
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import adapters, contract, determinism, models, perplexity, recipes, records, training, weights
+from stages.lib import (
+    adapters,
+    contract,
+    determinism,
+    drift,
+    launch,
+    models,
+    offline,
+    online,
+    perplexity,
+    recipes,
+    records,
+    rewards,
+    rollouts,
+    training,
+    weights,
+)
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
 
@@ -24,134 +41,163 @@ def main(
     judge: Dep,
     prompts: Dep,
     validation: Dep,
+    sft_train: Dep,
     sft_validation: Dep,
+    preferences_train: Dep,
+    preferences_validation: Dep,
     model: Out,
     history: Out,
+    config: Dep = launch.CONFIG,
     *,
     seed: int,
     compute: recipes.Compute,
     rlhf: recipes.Rlhf,
 ) -> None:
+    if rlhf.save:
+        raise Refusal(f"rlhf.save: found {rlhf.save}; rlhf does not go on from checkpoints, so set 0")
+    launch.enter(compute, rlhf, config)
     determinism.pin(seed, compute.device, compute.threads)
-    if isinstance(rlhf, recipes.Offline):
-        raise Refusal("rlhf.kind: offline is not there yet")
+    if isinstance(rlhf, recipes.Online):
+        online.check(rlhf, compute)
     tokenizer = models.load_tokenizer(policy)
-    learner = models.load(policy, compute)
-    room = learner.config.max_position_embeddings - rlhf.max_new_tokens
-    asked, too_long = fitting(records.read(prompts), tokenizer, room)
-    held_out, _ = fitting(records.read(validation), tokenizer, room)
+    if not alike(tokenizer, models.load_tokenizer(judge)):
+        raise Refusal(
+            f"{judge} reads other tokens, or another chat template, than {policy}: `dvc repro reward` makes a reward"
+            " model of this policy's family"
+        )
+
+    def load(**more: Any) -> Any:
+        return models.load(policy, compute, **adapters.learning(compute, rlhf.method) | more)
+
+    learner = load()
+    most = rollouts.room(learner)
+    asked, too_long = fitting(records.read(prompts), tokenizer, most - rlhf.max_new_tokens)
+    held_out, _ = fitting(records.read(validation), tokenizer, most - rlhf.max_new_tokens)
     if not asked or not held_out:
         raise Refusal(
             f"{prompts if not asked else validation} holds no prompt that leaves room for rlhf.max_new_tokens"
             f" ({rlhf.max_new_tokens}) answer tokens; lower rlhf.max_new_tokens or raise split.validation"
         )
+    pairs, _ = drift.pairs(records.read(preferences_validation), tokenizer, most)
+    if not pairs:
+        raise Refusal(
+            f"{preferences_validation} holds no ranked pair of at most {most} tokens; raise split.preferences"
+        )
     scorer = models.load_judge(judge, compute).eval()
-    conversations = list(records.read(sft_validation))
+    measure = measures(scorer, tokenizer, held_out, list(records.read(sft_validation)), rlhf, most)
+    told_apart = drift.told_apart(tokenizer, pairs, rlhf.batch, learner.eval())
+    before, rewards_before = measure(learner)
+    before |= told_apart(learner)
+    probed = held_out[:: max(1, -(-len(held_out) // drift.PROBED))]
+    encoded = [models.encode_prompt(tokenizer, turns) for turns in probed]
 
-    def measured(which: "PreTrainedModel") -> tuple[dict[str, float], list[float]]:
-        found, rewards = judged(which, scorer, tokenizer, held_out, rlhf)
-        return found | {
-            "perplexity": perplexity.assistant(
-                which,
-                tokenizer,
-                conversations,
-                batch=rlhf.batch,
-                context=learner.config.max_position_embeddings,
-            )["perplexity"]
-        }, rewards
+    def start() -> Any:
+        return load().eval() if rlhf.method == "full" else None
 
-    before, rewards_before = measured(learner.eval())
-    learner, points = trained(learner, scorer, tokenizer, asked, compute, seed, rlhf)
-    after, rewards_after = measured(learner.eval())
+    def look(which: Any, frozen: Any) -> dict[str, float]:
+        answers = drift.probe(which, tokenizer, encoded, new_tokens=rlhf.max_new_tokens, batch=rlhf.batch, seed=seed)
+        texts = [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]
+        given = rewards.score(scorer, tokenizer, spoken(probed, texts), rlhf.batch)
+        return {
+            "kl_answer": drift.divergence(which, frozen, answers, tokenizer.pad_token_id, rlhf.batch),
+            "reward": sum(given) / len(given),
+            **rollouts.shape(answers, texts),
+            **told_apart(which),
+        }
+
+    if isinstance(rlhf, recipes.Online):
+        known = rewards.references(records.read(sft_train))
+        asked, checkable = online.rewarded(asked, known, rlhf, sft_train)
+        first = {"prompts": len(asked), "prompts_too_long": too_long, "checkable": checkable}
+        learner, points = online.train(learner, load, start, scorer, tokenizer, asked, known, compute, seed, rlhf)
+        frozen = start() if launch.leads() else None
+    else:
+        models.check_context(learner, rlhf.context, "rlhf.context")
+        ranked, left_out = offline.rows(preferences_train, tokenizer, rlhf)
+        first = {"ranked": len(ranked), "left_out": left_out}
+        frozen = start()
+        learner, points = offline.train(learner, load, frozen, tokenizer, ranked, look, compute, seed, rlhf)
+    if not launch.leads():
+        return
+    steps = points[-1]["step"]
+    seen = look(learner.eval(), frozen)
+    drift.check(seen["kl_answer"], int(steps), rlhf.max_kl)
+    if rlhf.method != "full":
+        learner = adapters.merge(learner)
+    learner = learner.to(weights.device(compute)).eval()
+    after, rewards_after = measure(learner)
+    after |= {"kl": seen["kl_answer"]} | {name: seen[name] for name in before if name not in after}
     gain, error = mean(after - before for before, after in zip(rewards_before, rewards_after, strict=True))
     learner.config.use_cache = True
     models.save(learner, tokenizer, model)
-    first = {"step": 0, "prompts": len(asked), "prompts_too_long": too_long}
     summary = {f"{name}_before": value for name, value in before.items()} | {
         f"{name}_after": value for name, value in after.items()
     }
     # prompt by prompt: how hard the prompts are is the same on both sides
-    summary |= {"reward_gain": round(gain, 6), "reward_gain_stderr": round(error, 6)}
-    training.write_history(history, [first | points[0] | {"step": 0}, *points, {"step": rlhf.steps, **summary}])
+    summary |= {"reward_gain": gain, "reward_gain_stderr": error}
+    summary = {name: round(value, 6) for name, value in summary.items()}
+    training.write_history(
+        history, [{"step": 0} | first | points[0] | {"step": 0}, *points, {"step": steps, **summary}]
+    )
 
 
-def fitting(rows: Any, tokenizer: "PreTrainedTokenizerBase", room: int) -> tuple[list[list[Message]], int]:
+def alike(first: "PreTrainedTokenizerBase", second: "PreTrainedTokenizerBase") -> bool:
+    """Whether two tokenizers write a conversation as the same ids."""
+    return first.get_vocab() == second.get_vocab() and first.chat_template == second.chat_template
+
+
+def fitting(
+    rows: Iterable[records.Record], tokenizer: "PreTrainedTokenizerBase", room: int
+) -> tuple[list[list[Message]], int]:
     """(turns of the prompts of at most ``room`` tokens, how many are longer)."""
     turns = [row["messages"] for row in rows]
     kept = [messages for messages in turns if len(models.encode_prompt(tokenizer, messages)) <= room]
     return kept, len(turns) - len(kept)
 
 
-def trained(
-    learner: "PreTrainedModel",
-    scorer: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    asked: list[list[Message]],
-    compute: recipes.Compute,
-    seed: int,
-    rlhf: recipes.Online,
-) -> tuple["PreTrainedModel", list[training.Point]]:
-    """(the policy with its adapter merged, the history)."""
-    from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
-
-    make, configure = {"rloo": (RLOOTrainer, RLOOConfig), "grpo": (GRPOTrainer, GRPOConfig)}[rlhf.algorithm]
-    points: list[training.Point] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer: Any = make(
-            model=learner,
-            reward_funcs=scorer,
-            reward_processing_classes=tokenizer,
-            args=configure(
-                **training.arguments(compute, seed, scratch, rlhf),
-                max_steps=rlhf.steps,
-                per_device_train_batch_size=rlhf.batch,
-                num_generations=rlhf.generations,
-                max_completion_length=rlhf.max_new_tokens,
-                temperature=rlhf.temperature,
-                top_k=0,
-                top_p=1.0,
-                beta=rlhf.beta,
-                logging_steps=1,
-            ),
-            train_dataset=training.dataset([{"prompt": messages} for messages in asked]),
-            processing_class=tokenizer,
-            peft_config=adapters.config(rlhf, learner),
-            callbacks=[training.recorder(points)],
-        )
-        trainer.train()
-    return adapters.merge(trainer.model), points
+def spoken(prompts: Sequence[list[Message]], texts: Sequence[str]) -> list[list[Message]]:
+    """Prompts with their answers."""
+    return [[*turns, Message(role="assistant", content=text)] for turns, text in zip(prompts, texts, strict=True)]
 
 
-def judged(
-    which: "PreTrainedModel",
+def measures(
     scorer: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[list[Message]],
-    rlhf: recipes.Online,
-) -> tuple[dict[str, float], list[float]]:
-    """Of greedy answers to held-out prompts: mean reward and its standard error, mean length in tokens, share ended.
+    conversations: Sequence[records.Record],
+    rlhf: recipes.Rlhf,
+    context: int,
+) -> Callable[[Any], tuple[dict[str, float], list[float]]]:
+    """A measure of a policy by its greedy answers to held-out prompts; it also gives each prompt's reward.
 
-    Also each prompt's reward.
+    Mean reward and its standard error, mean length in tokens, share ended, distinct-2, the share of right ones among
+    those that the conversations' own answers can check, and perplexity on these conversations.
     """
-    batch = rlhf.batch
-    answers = models.answer(which, tokenizer, prompts, new_tokens=rlhf.max_new_tokens, batch=batch)
-    rewards = score(
-        scorer,
-        tokenizer,
-        [
-            [*turns, Message(role="assistant", content=text)]
-            for turns, (text, _, _) in zip(prompts, answers, strict=True)
-        ],
-        batch,
-    )
-    reward, error = mean(rewards)
-    found = {
-        "reward": reward,
-        "reward_stderr": error,
-        "length": sum(length for _, length, _ in answers) / len(answers),
-        "ended": sum(ended for *_, ended in answers) / len(answers),
-    }
-    return {name: round(value, 6) for name, value in found.items()}, rewards
+    known = rewards.references(conversations)
+
+    def measure(policy: Any) -> tuple[dict[str, float], list[float]]:
+        answers = models.answer(policy, tokenizer, prompts, new_tokens=rlhf.max_new_tokens, batch=rlhf.batch)
+        texts = [text for text, _, _ in answers]
+        each = rewards.score(scorer, tokenizer, spoken(prompts, texts), rlhf.batch)
+        right = [
+            rewards.right(turns, text, known[rewards.key(turns)])
+            for turns, text in zip(prompts, texts, strict=True)
+            if rewards.key(turns) in known
+        ]
+        reward, error = mean(each)
+        found: dict[str, float] = {
+            "reward": reward,
+            "reward_stderr": error,
+            "length": sum(length for _, length, _ in answers) / len(answers),
+            "ended": sum(ended for *_, ended in answers) / len(answers),
+            "distinct_2": rollouts.distinct(texts),
+            "perplexity": perplexity.assistant(
+                policy, tokenizer, conversations, batch=rlhf.batch, context=context
+            )["perplexity"],
+        }  # fmt: skip
+        return found | ({"right": sum(right) / len(right)} if right else {}), each
+
+    return measure
 
 
 def mean(values: Iterable[float]) -> tuple[float, float]:
@@ -160,23 +206,6 @@ def mean(values: Iterable[float]) -> tuple[float, float]:
     center = sum(found) / len(found)
     variance = sum((value - center) ** 2 for value in found) / max(1, len(found) - 1)
     return center, math.sqrt(variance / len(found))
-
-
-def score(
-    scorer: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Sequence[Message]], batch: int
-) -> list[float]:
-    """The judge's number for each conversation."""
-    import torch
-
-    encoded = [models.encode(tokenizer, row)[0][: scorer.config.max_position_embeddings] for row in rows]
-    rewards = [0.0] * len(rows)
-    for indices in weights.by_length(encoded, batch):
-        ids, mask = weights.padded([encoded[i] for i in indices], tokenizer.pad_token_id, "right", str(scorer.device))
-        with torch.inference_mode():
-            found = scorer(input_ids=ids, attention_mask=mask).logits[:, 0].tolist()
-        for index, value in zip(indices, found, strict=True):
-            rewards[index] = value
-    return rewards
 
 
 if __name__ == "__main__":

@@ -28,12 +28,9 @@ def fit(
     keep: Literal["last", "best"] = "last",
 ) -> None:
     """Train, and fill the history; ``tokens`` are those of a step. ``best`` puts back the best evaluation's weights."""
-    from transformers import ProgressCallback
-
     points[:] = where.points()
     best = checkpoints.Best(trainer.model, where) if keep == "best" else None
-    trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(progress.bar(name, tokens))
+    progress.show(trainer, name, tokens)
     trainer.add_callback(training.recorder(points))
     if best:
         trainer.add_callback(chooser(best))

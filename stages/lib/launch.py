@@ -57,10 +57,10 @@ def check(compute: recipes.Compute, tuning: recipes.Tuning) -> None:
             f"compute.launch: found {launch} with optimizer {tuning.optimizer}; only adamw can keep its states in"
             " shards, and in shards they are small: take optimizer: adamw, or launch: ddp"
         )
-    if isinstance(tuning, recipes.Online) and launch in SHARDING:
+    if isinstance(tuning, recipes.Online | recipes.Offline) and launch in SHARDING:
         raise Refusal(
-            f"compute.launch: found {launch} with rlhf.kind online; its answers would gather all weights at every"
-            " token: take ddp or zero2, or rlhf.kind offline"
+            f"compute.launch: found {launch}, but rlhf draws answers, which would gather all weights at every token:"
+            " take ddp or zero2"
         )
     if launch in DEEPSPEED and compute.device == "cpu":
         raise Refusal(f"compute.launch: {launch} needs a GPU; on a CPU take ddp or fsdp2")

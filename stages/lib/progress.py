@@ -4,6 +4,7 @@ The trainers' own bar counts steps of unknown size, and prints every log above i
 run (its history) and live charts.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +16,16 @@ def speed(tokens: float, done: float, elapsed: float) -> str:
     return f"{tokens * done / max(elapsed, 1e-9):,.0f} tokens/s"
 
 
+def show(trainer: Any, name: str, tokens: float = 0.0) -> None:
+    """Give a trainer this bar for its own one."""
+    from transformers import ProgressCallback
+
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(bar(name, tokens))
+
+
 def bar(name: str, tokens: float) -> "TrainerCallback":
-    """A bar for a run whose steps read so many ``tokens`` on average; speed counts training alone."""
+    """A bar for a run whose steps read so many ``tokens`` on average, or 0 for nobody knows; speed is of training."""
     import time
 
     from tqdm import tqdm
@@ -24,7 +33,7 @@ def bar(name: str, tokens: float) -> "TrainerCallback":
 
     class Bar(TrainerCallback):
         shown: Any = None
-        loss = ""
+        told: Sequence[str] = ()
         steps = 0
         spent = 0.0
         begun = 0.0
@@ -42,13 +51,14 @@ def bar(name: str, tokens: float) -> "TrainerCallback":
             self.spent += time.monotonic() - self.begun
             self.steps += 1
             if self.shown is not None:
-                self.shown.set_postfix_str(speed(tokens, self.steps, self.spent) + self.loss, refresh=False)
+                told = [speed(tokens, self.steps, self.spent)] if tokens else []
+                self.shown.set_postfix_str(", ".join([*told, *self.told]), refresh=False)
                 self.shown.update()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            for key, words in (("loss", "loss"), ("eval_loss", "validation loss")):
-                if key in (logs or {}):
-                    self.loss = f", {words} {float(logs[key]):.3f}"
+            shown = {"loss": "loss", "eval_loss": "validation loss", "reward": "reward"}
+            found = [f"{words} {float(logs[key]):.3f}" for key, words in shown.items() if key in (logs or {})]
+            self.told = found or self.told
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if self.shown is not None:

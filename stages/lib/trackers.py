@@ -9,6 +9,7 @@ callback for transformers is not used: it saves run times and models. Not covere
 
 import os
 import subprocess
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,14 @@ def writer(stage: str, resume: bool) -> Any:
         return None
 
 
+def log(writer: Any, step: int, values: Mapping[str, Any]) -> None:
+    """Write what was measured at a step."""
+    writer.step = step
+    for name, value in values.items():
+        writer.log_metric(name.replace("eval_", "eval/", 1) if "eval_" in name else f"train/{name}", value)
+    writer.make_summary()
+
+
 def live(tuning: recipes.Tuning) -> "TrainerCallback":
     """A callback that writes each number of a log, by step, to ``live/<stage>``: no run times, no models."""
     from transformers import TrainerCallback
@@ -94,12 +103,8 @@ def live(tuning: recipes.Tuning) -> "TrainerCallback":
                 self.writer = writer(stage(tuning), resume=state.global_step > 0)  # a killed run goes on
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if self.writer is None:
-                return
-            self.writer.step = state.global_step
-            for name, value in rounded(logs or {}).items():
-                self.writer.log_metric(name.replace("eval_", "eval/", 1) if "eval_" in name else f"train/{name}", value)
-            self.writer.make_summary()
+            if self.writer is not None:
+                log(self.writer, state.global_step, rounded(logs or {}))
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if self.writer is not None:

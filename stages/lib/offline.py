@@ -1,0 +1,214 @@
+"""Learning from ranked answers without a reward model.
+
+``dpo`` raises the better answer of a pair beside the worse one, as measured from the start (Rafailov et al. 2023);
+``kto`` needs no pairs, only answers with a verdict, and takes pairs as two of them (Ethayarajh et al. 2024): both by
+trl's trainers. ``orpo`` learns the better answer as such and keeps the odds of the worse one down, and needs no
+frozen start (Hong et al. 2024); trl has it only as an experiment that may go, and it is a page, so it is here.
+What doesn't fit into the context is left out and counted. Not covered: ties, and strengths of a preference.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from stages.lib import adapters, drift, launch, models, progress, recipes, records, rollouts, trackers, training
+from stages.lib.contract import Refusal
+from stages.lib.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, TrainerCallback
+
+LOOKS = 4  # at the held-out pairs while it learns
+
+
+def rows(table: Path, tokenizer: "PreTrainedTokenizerBase", rlhf: recipes.Offline) -> tuple[list[dict[str, Any]], int]:
+    """(rows as trl takes them: pairs, or for kto single answers with a label; how many answers don't fit)."""
+    kept: list[dict[str, Any]] = []
+    longer = 0
+    for row in records.read(table):
+        turns = records.prompt(row)
+        found = {
+            role: [Message(role="assistant", content=text)]
+            for role in ("chosen", "rejected")
+            if (text := records.content(row, role))
+        }
+        fits = {
+            role: answer
+            for role, answer in found.items()
+            if len(models.encode(tokenizer, [*turns, *answer])[0]) <= rlhf.context
+        }
+        if rlhf.algorithm == "kto":
+            longer += len(found) - len(fits)
+            kept.extend(
+                {"prompt": turns, "completion": answer, "label": role == "chosen"} for role, answer in fits.items()
+            )
+        elif len(found) == 2:  # a single verdict has no other answer beside it
+            if len(fits) == 2:
+                kept.append({"prompt": turns, **fits})
+            else:
+                longer += 1
+    if not kept:
+        wanted = "ranked answers" if rlhf.algorithm == "kto" else "ranked pairs"
+        raise Refusal(
+            f"{table} holds nothing that {rlhf.algorithm} learns from: {wanted} of at most rlhf.context"
+            f" ({rlhf.context}) tokens; add a source of them, or raise rlhf.context"
+        )
+    return kept, longer
+
+
+def train(
+    learner: Any,
+    load: Callable[..., Any],
+    frozen: Any | None,
+    tokenizer: "PreTrainedTokenizerBase",
+    found: list[dict[str, Any]],
+    look: Callable[[Any, Any], dict[str, float]],
+    compute: recipes.Compute,
+    seed: int,
+    rlhf: recipes.Offline,
+) -> tuple[Any, list[training.Point]]:
+    """(the policy, its adapter on it, or None in a process that has nothing to write; the history).
+
+    The history holds what ``look`` sees in the policy and its start now and then; ``load`` loads that start.
+    """
+    points: list[training.Point] = []
+    steps = training.steps(len(found), launch.rows(rlhf), rlhf.epochs)
+    Random(seed).shuffle(found)  # kto takes them as they come: it compares each answer with its neighbour's prompt
+    with tempfile.TemporaryDirectory() as scratch:
+        shared = {
+            **training.arguments(compute, seed, scratch, rlhf),
+            "max_steps": steps,
+            "per_device_train_batch_size": rlhf.batch,
+            "gradient_accumulation_steps": rlhf.accumulate,
+            "warmup_steps": steps // 10,
+            "logging_steps": max(1, steps // 50),
+        }
+        make = {"dpo": dpo, "kto": kto, "orpo": orpo}[rlhf.algorithm]
+        trainer = make(learner, frozen, tokenizer, found, shared, rlhf)
+        trainer.add_callback(watcher(points, lambda policy: look(policy, frozen), rlhf, -(-steps // LOOKS)))
+        trainer.add_callback(training.recorder(points))
+        trainer.add_callback(trackers.live(rlhf))
+        adapters.precise(trainer.model)
+        progress.show(trainer, "rlhf")
+        trainer.train()
+        return launch.whole(trainer, lambda: load(device_map="cpu")), points
+
+
+def dpo(
+    learner: Any, frozen: Any | None, tokenizer: Any, found: list[dict[str, Any]], shared: dict[str, Any],
+    rlhf: recipes.Offline,
+) -> Any:  # fmt: skip
+    """Direct preference optimisation."""
+    from trl import DPOConfig, DPOTrainer
+
+    return DPOTrainer(
+        model=learner, ref_model=frozen, args=DPOConfig(**shared, beta=rlhf.beta, max_length=rlhf.context),
+        train_dataset=training.dataset(found), processing_class=tokenizer, peft_config=adapters.config(rlhf, learner),
+    )  # fmt: skip
+
+
+def kto(
+    learner: Any, frozen: Any | None, tokenizer: Any, found: list[dict[str, Any]], shared: dict[str, Any],
+    rlhf: recipes.Offline,
+) -> Any:  # fmt: skip
+    """Kahneman-Tversky optimisation; good and bad answers weigh the same however many there are of each."""
+    from trl import KTOConfig, KTOTrainer
+
+    good = sum(row["label"] for row in found)
+    bad = len(found) - good
+    if rlhf.batch < 2 or not good or not bad:
+        raise Refusal(
+            f"rlhf.algorithm: kto compares answers, and found {good} good and {bad} bad ones, rlhf.batch {rlhf.batch}"
+            " at a time; give it some of both, and 2 or more at a time"
+        )
+    return KTOTrainer(
+        model=learner,
+        ref_model=frozen,
+        args=KTOConfig(
+            **shared, beta=rlhf.beta, max_length=rlhf.context, desirable_weight=max(1.0, bad / good),
+            undesirable_weight=max(1.0, good / bad),
+        ),
+        train_dataset=training.dataset(found),
+        processing_class=tokenizer,
+        peft_config=adapters.config(rlhf, learner),
+    )  # fmt: skip
+
+
+def orpo(
+    learner: Any, frozen: Any | None, tokenizer: Any, found: list[dict[str, Any]], shared: dict[str, Any],
+    rlhf: recipes.Offline,
+) -> Any:  # fmt: skip
+    """Odds ratio preference optimisation: cross-entropy on the better answer, and β times the odds ratio's loss."""
+    import torch
+    from peft import get_peft_model
+    from transformers import Trainer, TrainingArguments
+
+    config = adapters.config(rlhf, learner)
+    pad = tokenizer.pad_token_id
+
+    def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
+        answers = [
+            rollouts.Answer(row[role][0], row[role][1], True) for role in ("chosen", "rejected") for row in batch
+        ]
+        ids, mask, spoken = rollouts.laid_out(answers, pad, "cpu")
+        return {"input_ids": ids, "attention_mask": mask, "spoken": spoken}
+
+    class Orpo(Trainer):
+        def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
+            ids, spoken = inputs["input_ids"], inputs["spoken"]
+            logits = model(input_ids=ids, attention_mask=inputs["attention_mask"], use_cache=False).logits
+            each = rollouts.log_likelihoods(logits, ids) * spoken
+            return odds_ratio_loss(each.sum(-1), spoken.sum(-1), rlhf.beta)
+
+    def encoded(row: dict[str, Any]) -> dict[str, list[list[int]]]:
+        record: Any = {
+            "messages": [
+                *row["prompt"],
+                *({"role": role, "content": row[role][0]["content"]} for role in ("chosen", "rejected")),
+            ]
+        }
+        return {role: list(drift.answered(record, role, tokenizer)[:2]) for role in ("chosen", "rejected")}
+
+    torch.manual_seed(shared["seed"])  # as trl does before it makes an adapter
+    return Orpo(
+        model=learner if config is None else get_peft_model(learner, config),
+        args=TrainingArguments(**shared, remove_unused_columns=False),
+        train_dataset=training.dataset([encoded(row) for row in found]),
+        data_collator=collate,
+        processing_class=tokenizer,
+    )
+
+
+def odds_ratio_loss(sums: Any, lengths: Any, beta: float) -> Any:
+    """ORPO's loss of answers' log-likelihoods and lengths [2 × pairs], the better ones first.
+
+    Likelihoods are for a token, as in the paper; odds are p / (1 − p).
+    """
+    import torch
+
+    each = (sums / lengths).clamp(max=-1e-6)  # a certain answer has no odds
+    better, worse = (each - torch.log(-torch.expm1(each))).chunk(2)
+    learned = -sums.chunk(2)[0].sum() / lengths.chunk(2)[0].sum()
+    return learned - beta * torch.nn.functional.logsigmoid(better - worse).mean()
+
+
+def watcher(
+    points: list[training.Point], look: Callable[[Any], dict[str, float]], rlhf: recipes.Offline, every: int
+) -> "TrainerCallback":
+    """A callback that looks at the policy every few steps, and stops one that drifts away."""
+    from transformers import TrainerCallback
+
+    class Watcher(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            if state.global_step % every and state.global_step < state.max_steps:
+                return
+            drift.sound(model, state.global_step)
+            model.eval()
+            found = look(model)
+            model.train()
+            points.append({"step": state.global_step, **training.rounded(found)})
+            drift.check(found["kl_answer"], state.global_step, rlhf.max_kl)
+
+    return Watcher()

@@ -1,0 +1,178 @@
+"""Learning from rewards for the policy's own answers.
+
+``rloo`` takes the other answers to the same prompt as the baseline (Ahmadian et al. 2024), ``grpo`` their mean and
+spread (Shao et al. 2024), both by trl's trainers; ``ppo`` a value head (``stages/lib/ppo.py``). Not covered: rewards
+from code that is run, and several turns.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.lib import (
+    adapters,
+    drift,
+    launch,
+    models,
+    ppo,
+    progress,
+    recipes,
+    rewards,
+    rollouts,
+    trackers,
+    training,
+    weights,
+)
+from stages.lib.contract import Refusal
+from stages.lib.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, TrainerCallback
+
+
+def check(rlhf: recipes.Online, compute: recipes.Compute) -> None:
+    """Refuse settings that can't be followed, before anything is loaded."""
+    if rlhf.batch % rlhf.generations:
+        raise Refusal(
+            f"rlhf.batch: found {rlhf.batch} answers, which rlhf.generations ({rlhf.generations}) does not divide;"
+            " change one of them"
+        )
+    if rlhf.algorithm != "ppo" and rlhf.generations < 2:
+        raise Refusal(
+            f"rlhf.generations: found {rlhf.generations}; {rlhf.algorithm} compares answers to the same prompt, so"
+            " raise it to 2 or more, or take ppo"
+        )
+    if rlhf.algorithm == "ppo" and compute.launch != "single":
+        raise Refusal(f"compute.launch: found {compute.launch}; ppo runs in one process, so take single, or rloo")
+    if rlhf.algorithm == "ppo" and str(weights.dtype(compute)) == "torch.float16":
+        raise Refusal("compute.precision: found fp16, whose gradients ppo doesn't scale; take bf16 or fp32, or rloo")
+
+
+def rewarded(
+    asked: list[list[Message]], known: rewards.Checkable, rlhf: recipes.Online, table: Path
+) -> tuple[list[list[Message]], int]:
+    """(prompts whose answers a recipe's rewards can tell apart, how many of them can be checked by rule)."""
+    checkable = [turns for turns in asked if rewards.key(turns) in known]
+    if rlhf.rewards != "model" and not checkable:
+        raise Refusal(
+            f"{table} holds no answer to a training prompt that ends in a value by which others could be checked;"
+            " set rlhf.rewards to model"
+        )
+    return checkable if rlhf.rewards == "verifiable" else asked, len(checkable)
+
+
+def train(
+    learner: Any,
+    load: Callable[..., Any],
+    start: Callable[[], Any | None],
+    scorer: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    asked: Sequence[list[Message]],
+    known: rewards.Checkable,
+    compute: recipes.Compute,
+    seed: int,
+    rlhf: recipes.Online,
+) -> tuple[Any, list[training.Point]]:
+    """(the policy, its adapter on it, or None in a process that has nothing to write; the history).
+
+    ``load`` loads the policy as it was; ``start`` does, unless an adapter that is switched off tells the same.
+    """
+    points: list[training.Point] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = training.arguments(compute, seed, scratch, rlhf)
+        if rlhf.algorithm != "ppo":
+            return by_trl(learner, load, scorer, tokenizer, asked, known, arguments, rlhf, points), points
+        config = adapters.config(rlhf, learner)
+        if config is not None:
+            from peft import get_peft_model
+
+            learner = get_peft_model(learner, config)
+
+        def judge(places: Sequence[int], answers: Sequence[rollouts.Answer]) -> list[float]:
+            texts = [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]
+            total = [0.0] * len(answers)
+            if rlhf.rewards != "verifiable":
+                rows = [
+                    [*asked[place], Message(role="assistant", content=text)]
+                    for place, text in zip(places, texts, strict=True)
+                ]
+                total = rewards.score(scorer, tokenizer, rows, rlhf.batch)
+            if rlhf.rewards != "model":
+                for row, (place, text, answer) in enumerate(zip(places, texts, answers, strict=True)):
+                    if (reference := known.get(rewards.key(asked[place]))) is not None:
+                        total[row] += rewards.verifiable(asked[place], text, answer.ended, reference)
+            return total
+
+        prompts = [models.encode_prompt(tokenizer, turns) for turns in asked]
+        ppo.train(learner, start(), tokenizer, prompts, judge, arguments, rlhf, seed, points)
+        return learner, points
+
+
+def by_trl(
+    learner: Any,
+    load: Callable[..., Any],
+    scorer: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    asked: Sequence[list[Message]],
+    known: rewards.Checkable,
+    arguments: dict[str, Any],
+    rlhf: recipes.Online,
+    points: list[training.Point],
+) -> Any:
+    """RLOO and GRPO."""
+    from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+    make, configure = {"rloo": (RLOOTrainer, RLOOConfig), "grpo": (GRPOTrainer, GRPOConfig)}[rlhf.algorithm]
+    judges: list[Any] = [scorer] if rlhf.rewards != "verifiable" else []
+    if rlhf.rewards != "model":
+        judges.append(rewards.of_trl(known, tokenizer.eos_token_id))
+    trainer: Any = make(
+        model=learner,
+        reward_funcs=[*judges, rewards.distinct_2],
+        reward_processing_classes=[tokenizer if judge is scorer else None for judge in [*judges, None]],
+        args=configure(
+            **arguments,
+            max_steps=rlhf.steps,
+            per_device_train_batch_size=rlhf.batch,
+            num_generations=rlhf.generations,
+            max_completion_length=rlhf.max_new_tokens,
+            temperature=rlhf.temperature,
+            top_k=0,
+            top_p=1.0,
+            beta=rlhf.beta or sys.float_info.min,  # at zero trl measures no KL
+            reward_weights=[*(1.0 for _ in judges), 0.0],
+            logging_steps=1,
+        ),
+        train_dataset=training.dataset([{"prompt": list(messages)} for messages in asked]),
+        processing_class=tokenizer,
+        peft_config=adapters.config(rlhf, learner),
+        callbacks=[watcher(rlhf.max_kl), training.recorder(points), trackers.live(rlhf)],
+    )
+    adapters.precise(trainer.model)
+    progress.show(trainer, "rlhf")
+    trainer.train()
+    return launch.whole(trainer, lambda: load(device_map="cpu"))
+
+
+def watcher(most: float) -> "TrainerCallback":
+    """A callback that gives trl's figures the names that all methods share, and stops a policy that drifts away."""
+    from transformers import TrainerCallback
+
+    class Watcher(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            drift.sound(model, state.global_step)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if not logs or "reward" not in logs:
+                return
+            # one value for a whole batch of answers
+            logs["distinct_2"] = logs.pop("rewards/distinct_2/mean")
+            del logs["rewards/distinct_2/std"]
+            logs["length"] = logs["completions/mean_length"]
+            logs["ended"] = 1 - logs["completions/clipped_ratio"]
+            logs["kl_answer"] = logs["kl"] * logs["completions/mean_length"]  # trl's is for a token
+            drift.check(logs["kl_answer"], state.global_step, most)
+
+    return Watcher()
