@@ -222,7 +222,9 @@ def from_config(config: dict[str, Any], name: str) -> Shape:
     """A shape from what a ``config.json`` says, whatever its family calls things."""
     family = config.get("model_type")
     if family not in FAMILIES:
-        raise Refusal(f"{name}: its model_type is {family!r}, which the plan can't count; {suggest(str(family), list(FAMILIES))}")
+        raise Refusal(
+            f"{name}: its model_type is {family!r}, which the plan can't count; {suggest(str(family), list(FAMILIES))}"
+        )
 
     text = config.get("text_config", config)
 
