@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stages.lib import determinism, paramfile, recipes
+from stages.lib import determinism, paramfile, recipes, records
 from stages.lib.contract import Refusal
 
 determinism.pin(1, "cpu", 1)  # before anything imports torch
@@ -40,7 +41,7 @@ def test_parameters_are_those_of_the_config_class_and_as_published(name: str) ->
     counted = shapes.parameters(shape) - shape.extra
     if "parameters" in KNOWN[name]:
         assert shapes.parameters(shape) == pytest.approx(KNOWN[name]["parameters"], rel=1e-3)
-    config = measure.config(shapes.replace(shape, family="gemma3_text") if shape.family == "gemma3" else shape)
+    config = measure.config(replace(shape, family="gemma3_text") if shape.family == "gemma3" else shape)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     assert counted == pytest.approx(model.num_parameters(), rel=1e-3)
@@ -62,7 +63,7 @@ def test_so_under_autocast(family: str, method: recipes.Method) -> None:
 
 def test_checkpointing_keeps_a_hidden_state_for_each_layer() -> None:
     whole = measure.TOY["llama"]
-    deep = [shapes.replace(whole, layers=layers) for layers in (4, 8)]
+    deep = [replace(whole, layers=layers) for layers in (4, 8)]
     cases = [measure.job(shape, measure.tuning("full", checkpoint=True), "fp32", 2, 120) for shape in deep]
     measured = measure.kept(cases[1]) - measure.kept(cases[0])
     planned = memory.activations(cases[1]) - memory.activations(cases[0])
@@ -90,8 +91,7 @@ def test_shards_shrink_and_copies_do_not() -> None:
     shape = shapes.from_table(KNOWN["llama-3.2-1b"])
     one = memory.Job("x", shape, measure.tuning("full"), "bf16", "single", 1, 1, 64)
     found = {
-        launch: memory.parts(shapes.replace(one, launch=launch, processes=4))  # type: ignore[type-var]
-        for launch in ("ddp", "fsdp2", "zero2", "zero3")
+        launch: memory.parts(replace(one, launch=launch, processes=4)) for launch in ("ddp", "fsdp2", "zero2", "zero3")
     }
     whole = memory.parts(one)
     assert found["ddp"]["weights"] == whole["weights"] and found["ddp"]["gradients"] == 2 * whole["gradients"]
@@ -155,3 +155,23 @@ def test_a_shape_comes_from_a_folder_or_the_table_or_is_refused(tmp_path: Path) 
     (tmp_path / "config.json").write_text('{"model_type": "mamba"}', encoding="utf-8")
     with pytest.raises(Refusal, match="'mamba', which the plan can't count"):
         shapes.of(hub(str(tmp_path)).base)
+
+
+def test_rows_are_counted_from_the_split_or_assumed_aloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shape = shapes.from_table(KNOWN["qwen3-8b"])
+    assumed = work.rows("preferences", shape, jobs.TOKENIZER)
+    assert "assumed" in assumed.source and "dvc repro split" in assumed.source
+    said = [
+        {"role": "user", "content": "Hà Nội ở đâu?"},
+        {"role": "chosen", "content": "Ở miền Bắc Việt Nam."},
+        {"role": "rejected", "content": "Không."},
+    ]
+    turns = [records.Message(role=turn["role"], content=turn["content"]) for turn in said]
+    row = records.make("preference", turns, source="x", licence="CC0-1.0", lang="vi", upstream="1")
+    work.SPLIT.mkdir(parents=True)
+    records.write(work.SPLIT / "preferences.train.parquet", [row] * 3)
+    found = work.rows("preferences", shape, jobs.TOKENIZER)
+    longer = round(4 * 1.9) + round(5 * 1.9) + 2 * work.TURN  # the longer answer, and a template around each turn
+    assert (found.count, found.mean, found.longest) == (3, longer, longer)
+    assert "tokens a syllable" in found.source

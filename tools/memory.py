@@ -104,8 +104,8 @@ def factored(job: Job) -> int:
     assert job.tuning is not None
     shape, lora = job.shape, 0 if job.tuning.method == "full" else job.tuning.lora.r
     per_layer = sum(linear.ins + linear.outs + 2 * lora for linear in shapes.linears(shape))
-    norms = 0 if lora else 2 * shape.hidden * shape.built.norms
-    return shape.layers * (per_layer + norms) + (0 if lora else 2 * (shape.vocabulary + shape.hidden))
+    vectors = 0 if lora else shapes.layer_parameters(shape) - shapes.layer_matrices(shape)  # these are kept whole
+    return shape.layers * (per_layer + vectors) + (0 if lora else 2 * (shape.vocabulary + shape.hidden))
 
 
 def activations(job: Job, *, cuda: bool = True) -> float:
@@ -155,8 +155,8 @@ def parts(job: Job) -> dict[str, float]:
     weights, layer = weight_bytes(job), job.width * shapes.layer_parameters(job.shape)
     found: dict[str, float] = {"weights": weights}
     if job.tuning is not None:
-        gradients = trainable(job) * moving(job)
-        adapters = 0 if job.tuning.method == "full" or job.scratch else trainable(job) * moving(job)
+        gradients = float(trainable(job) * moving(job))
+        adapters = 0.0 if job.tuning.method == "full" or job.scratch else gradients
         state = state_bytes(job)
         if launch in ("fsdp2", "zero3"):
             weights, adapters = weights / n, adapters / n

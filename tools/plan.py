@@ -22,7 +22,7 @@ from tools.memory import GIB
 
 CARDS = Path(__file__).with_name("gpus.yaml")
 COLUMNS = ("weights", "adapters", "gradients", "optimizer", "activations", "logits", "cache", "others", "context")
-HEADS = ("weights", "adapter", "grads", "optim", "activ", "logits", "cache", "others", "context")
+HEADS = ("weights", "lora", "grads", "optim", "activ", "logits", "cache", "other", "fixed")
 DONG = 26300.0  # for a dollar, where params.yaml has no spend.dong
 WIDTH = 100
 
@@ -126,7 +126,7 @@ def at_hand(device: str) -> Card:
 
 def memory_table(found: list[Planned], card: Card) -> list[str]:
     """A line for each stage: what is trained, each part, and whether it fits."""
-    rows = [("stage", "trained", *HEADS, "peak", "fits")]
+    rows: list[tuple[str, ...]] = [("stage", "trained", *HEADS, "peak", "fits")]
     for job, *_ in found:
         parts = memory.parts(job)
         parts["context"] += sum(parts.get(key, 0) for key in ("gathered", "casts", "unpacked"))
@@ -147,7 +147,7 @@ def work_table(found: list[Planned]) -> list[str]:
         )
         sources.append(source)
     return [f"{line}   {source}"[:WIDTH] for line, source in zip(aligned(rows), sources, strict=True)] + [
-        "  FLOPs a token: forward 2N + 4·layers·width·length; full ×3, adapters ×2 + 6·adapter, checkpointing +1"
+        "  FLOPs a token: forward 2N + 4·layers·width·length; full ×3; LoRA ×2 + 6·adapters; checkpointing +1"
     ]
 
 
@@ -201,9 +201,9 @@ def wrapped(text: str) -> list[str]:
 
 
 def gib(count: float) -> str:
-    """Bytes as GiB of three digits, a dash for none."""
+    """Bytes as GiB of three digits, a dash for none at all."""
     value = count / GIB
-    return "-" if not count else f"{value:.3f}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+    return "-" if not count else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def short(value: float) -> str:
