@@ -15,6 +15,7 @@ from tools import memory, shapes
 from tools.memory import GIB, Job
 from tools.shapes import Shape
 
+METHODS: tuple[recipes.Method, ...] = ("full", "lora")
 TOY = {family: Shape(family, 512, 128, 2, 4, 4, 32, 512, True, 512) for family in shapes.FAMILIES if family != "gemma3"}
 TOY |= {
     "llama": Shape("llama", 512, 128, 2, 4, 2, 32, 320, False, 512),
@@ -168,10 +169,10 @@ def states(case: Job) -> dict[str, tuple[float, float]]:
 def cpu_cases() -> Iterator[tuple[str, Job]]:
     """Families at toy size in every way to train, and two larger models."""
     for name, shape in TOY.items():
-        for method in ("full", "lora"):
-            yield f"{name} {method} fp32", job(shape, tuning(method), "fp32", 2, 120)  # type: ignore[arg-type]
+        for method in METHODS:
+            yield f"{name} {method} fp32", job(shape, tuning(method), "fp32", 2, 120)
             if shape.built.norm != "layer":
-                yield f"{name} {method} bf16", job(shape, tuning(method), "bf16", 2, 120)  # type: ignore[arg-type]
+                yield f"{name} {method} bf16", job(shape, tuning(method), "bf16", 2, 120)
     for name, shape in MIDDLE.items():
         yield f"{name} full fp32", job(shape, tuning("full"), "fp32", 1, 250)
         yield f"{name} lora fp32", job(shape, tuning("lora"), "fp32", 1, 250)
@@ -193,9 +194,9 @@ def on_gpu() -> None:
     room = torch.cuda.get_device_properties(0).total_memory
     print("| case | planned GiB | measured GiB | off |\n|---|---|---|---|")
     for name, shape in LARGE.items():
-        for method in ("full", "lora"):
+        for method in METHODS:
             for checkpoint in (False, True):
-                case = job(shape, tuning(method, checkpoint=checkpoint), "bf16", 4, 1024)  # type: ignore[arg-type]
+                case = job(shape, tuning(method, checkpoint=checkpoint), "bf16", 4, 1024)
                 planned = memory.peak(case)
                 label = f"{name} {method}{' checkpointed' if checkpoint else ''} 4×1024"
                 if planned > 0.9 * room:
@@ -209,13 +210,12 @@ def trained(case: Job) -> float:
     """Bytes of the peak of two steps: what the allocator reserved, and what the driver holds beside it."""
     import torch
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerFast
     from trl import SFTConfig, SFTTrainer
 
     from stages.lib import models
 
     assert case.tuning is not None
-    plain: PreTrainedTokenizerFast = models.train_tokenizer(["Xin chào Việt Nam."] * 9, 300, case.length)  # type: ignore[assignment]
+    plain = models.train_tokenizer(["Xin chào Việt Nam."] * 9, 300, case.length)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     model = built(case, "cuda")

@@ -91,7 +91,7 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
         if memory.peak(job) > card.memory * GIB:
             room = card.memory * GIB
             lines += wrapped(f"{job.name}: {jobs.advice(recipe, shape, precision, processes, sets, job.name, room)}")
-    lines += ["", *work_table(found), ""]
+    lines += [""] * (lines[-1] != "") + [*work_table(found), ""]
     lines += [
         f"Hours and prices on {processes} card(s) at {mfu:.0%} of peak; prices are estimates, see tools/gpus.yaml"
     ]
