@@ -14,7 +14,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup price repro test verify remote push pull chat clean
+.PHONY: help setup price plan repro test verify remote push pull chat clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ test: setup ## what CI runs: ruff, mypy, pytest
 	@ruff format --check --quiet
 	@mypy
 	@pytest
+
+plan: setup ## tell memory, hours and price before a run: make plan RECIPE=tiny GPU=rtx-3060
+	@python -m tools.plan $(if $(RECIPE),--recipe $(RECIPE)) $(if $(GPU),--gpu $(GPU)) $(if $(GPUS),--processes $(GPUS)) \
+		$(if $(MFU),--mfu $(MFU))
 
 verify: setup ## make a commit again elsewhere and compare it to the bit: make verify REV=main
 	@python -m tools.verify $(REV)
