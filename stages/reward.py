@@ -72,7 +72,7 @@ def main(
                 # accuracy is a mean of batch means: few batches are nearly exact, and one is
                 per_device_eval_batch_size=min(len(held_out), 16 * reward.batch),
                 max_length=reward.context,
-                warmup_steps=max(1, steps // 10),
+                warmup_steps=steps // 10,
                 eval_strategy="steps",
                 eval_steps=max(1, -(-steps // 4)),
             ),

@@ -127,7 +127,7 @@ def test_who_watches_changes_no_byte(tmp_path: Path, root: Path) -> None:
     start = toy.made(tmp_path / "start", root)
     folders = [toy.copied(start, tmp_path / name, root) for name in ("watched", "unwatched")]
     started = [
-        toy.trained(folders[0], root, TRACKERS="tensorboard" if importlib.util.find_spec("tensorboard") else "none"),
+        toy.trained(folders[0], root, TRACKERS="tensorboard" if importlib.util.find_spec("tensorboard") else ""),
         toy.started("-c", UNWATCHED, *toy.WORDS, folder=folders[1], root=root),
     ]
     outputs = [process.communicate(timeout=300)[0] for process in started]

@@ -24,15 +24,20 @@ LIVE = Path("live")
 SIGNS = {"wandb": ("WANDB_API_KEY", "WANDB_PROJECT"), "mlflow": ("MLFLOW_TRACKING_URI",), "tensorboard": ()}
 
 
+def told() -> list[str]:
+    """What ``TRACKERS`` says, word by word."""
+    return os.environ.get("TRACKERS", "").replace(",", " ").split()
+
+
 def named() -> list[str]:
     """The trackers that the environment names."""
-    told = os.environ.get("TRACKERS", "").replace(",", " ").split()
-    if "none" in told:
+    chosen = told()
+    if "none" in chosen:
         return []
-    for name in told:
+    for name in chosen:
         if name not in SIGNS:
             raise Refusal(f"TRACKERS: found {name!r}; {suggest(name, [*SIGNS, 'none'])}")
-    found = [name for name, signs in SIGNS.items() if name in told or any(os.environ.get(sign) for sign in signs)]
+    found = [name for name, signs in SIGNS.items() if name in chosen or any(os.environ.get(sign) for sign in signs)]
     for name in found:
         package = "tensorboardX" if name == "tensorboard" and find_spec("tensorboardX") else name
         if find_spec(package) is None:
@@ -70,7 +75,9 @@ def run_name(stage: str) -> str:
 
 
 def writer(stage: str, resume: bool) -> Any:
-    """DVCLive's files of a stage, or None where git has no commit, which DVCLive can't do without."""
+    """DVCLive's files of a stage, or None: for ``TRACKERS=none``, and where git has no commit, which it needs."""
+    if "none" in told():
+        return None
     from dvclive import Live
     from scmrepo.exceptions import SCMError
 
