@@ -94,17 +94,14 @@ def listed(path: Path) -> list[str]:
 
 def sample(paths: list[Path]) -> Iterator[list[str]]:
     """The syllables of the records that the clusters are found in; of all tables, only the drawn rows are unpacked."""
-    import pyarrow.parquet as pq
-
     wanted = iter(topics.rows(sum(map(records.count, paths))))
     row, start = next(wanted, -1), 0
     for path in paths:
-        with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(records.BATCH, columns=["messages"]):
-                while start <= row < start + len(batch):
-                    yield in_small_letters(batch["messages"][row - start].as_py())
-                    row = next(wanted, -1)
-                start += len(batch)
+        for batch in records.batches(path, ["messages"]):
+            while start <= row < start + len(batch):
+                yield in_small_letters(batch["messages"][row - start].as_py())
+                row = next(wanted, -1)
+            start += len(batch)
 
 
 def in_small_letters(messages: list[records.Message]) -> list[str]:

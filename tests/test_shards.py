@@ -2,6 +2,7 @@
 
 import functools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -179,3 +180,13 @@ def test_tables_are_read_in_pieces_that_fit(tmp_path: Path) -> None:
     records.write(tmp_path / "t", [record(number, text=f"{number} " + "dài " * 20_000) for number in range(200)])
     sizes = [len(batch) for batch in records.batches(tmp_path / "t", bytes=1 << 21)]
     assert sum(sizes) == 200 and max(sizes) < 60
+
+
+def test_of_a_table_that_is_read_memory_holds_a_piece(tmp_path: Path) -> None:
+    drawn = random.Random(1)
+    rows = (record(number, text=drawn.randbytes(500).hex()) for number in range(8 * records.BATCH))
+    records.write(tmp_path / "t", rows)
+    before, held = pa.total_allocated_bytes(), []
+    for _ in records.batches(tmp_path / "t", most=1000):
+        held.append(pa.total_allocated_bytes() - before)
+    assert max(held) < (tmp_path / "t").stat().st_size * 2 / 3
