@@ -56,7 +56,7 @@ class Seen:
     lengths: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
 
 
-def main(card: Out, lexicon: Dep, stopwords: Dep, *tables: Dep, sources: dict[str, params.Source]) -> None:
+def main(card: Out, lexicon: Dep, stopwords: Dep, sought: Dep, *tables: Dep, sources: dict[str, params.Source]) -> None:
     """Count ``*.refused.jsonl`` and ``*.dropped.parquet`` as losses, every other table as what is left."""
     lost = losses.count(path for path in tables if path.name.endswith(losses.ENDS))
     sets = {path.stem: records.count(path) for path in tables if not path.name.endswith(losses.ENDS)}
@@ -80,6 +80,7 @@ def main(card: Out, lexicon: Dep, stopwords: Dep, *tables: Dep, sources: dict[st
         },
         "topics": {"broad": seen.broad, "clusters": tell_clusters(seen, found)},
         "flow": flow(seen, lost, set(sources)),
+        "benchmarks": json.loads(sought.read_text(encoding="utf-8")),
         "dropped": lost.dropped(),
         "examples": lost.examples(),
     }

@@ -13,7 +13,6 @@ Not covered: prompts that ask the same in other words.
 import hashlib
 import itertools
 import math
-import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -125,18 +124,13 @@ def survey(batches: "Iterable[pa.RecordBatch]", count: int, lexicon: Lexicon, se
         stratum = record["source"], subjects.broad(syllables, lexicon)
         prompt = to_prompt(record)
         found.group[place] = shingles.digest(record["group"])
-        found.prompt[place] = shingles.digest(fold(records.plain(prompt))) | 1 if prompt else 0
+        found.prompt[place] = shingles.digest(vietnamese.fold(records.plain(prompt))) | 1 if prompt else 0
         found.draw[place] = draw(record["group"], seed)
         found.stratum[place] = strata.setdefault(stratum, len(strata))
         found.ranked[place] = record["kind"] in RANKED
     # by name, so that the order of the records decides nothing
     order = np.argsort(sorted(range(len(strata)), key=list(strata).__getitem__)).astype(np.uint32)
     return found._replace(stratum=order[found.stratum])
-
-
-def fold(text: str) -> str:
-    """A prompt without what makes it no other one: case, composition, white space, where tones stand."""
-    return " ".join(vietnamese.place_tones(unicodedata.normalize("NFC", text), "old").lower().split())
 
 
 def draw(group: str, seed: int) -> int:

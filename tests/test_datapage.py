@@ -48,6 +48,7 @@ def counts() -> dict[str, Any]:
             {"stage": "parse", "unit": "rows", "entered": 300, "dropped": 3},
             {"stage": "clean", "unit": "records", "entered": 1200, "dropped": 0},
         ],
+        "benchmarks": {"questions": 3456, "alone": 77, "unsearched": 5},
         "dropped": {"parse": {"reasons": {"not JSON": 2, "empty": 1}, "sources": {}}},
         "examples": {},
     }
@@ -64,7 +65,19 @@ def counts() -> dict[str, Any]:
 def test_the_sheet_says_what_was_counted_in_tables_that_hold(template: Path) -> None:
     text = datapage.sheet(template, "tiny", counts())
     assert text == datapage.sheet(template, "tiny", counts()) and text.endswith("\n") and "\n\n\n" not in text
-    for told in ("1,200", "LicenseRef-nhà", "ab" * 32, "parse: not JSON", "a\\|b · c", "`tiny`", "1.90", "2.5%", "44"):
+    for told in (
+        "1,200",
+        "LicenseRef-nhà",
+        "ab" * 32,
+        "parse: not JSON",
+        "a\\|b · c",
+        "`tiny`",
+        "1.90",
+        "2.5%",
+        "44",
+        "3,456",
+        "77",
+    ):
         assert told in text, told
     width = 0
     for line in text.splitlines():

@@ -57,6 +57,7 @@ def to_counts(card: dict[str, Any], tokens: dict[str, Any]) -> dict[str, Any]:
         "clusters": card["topics"]["clusters"],
         "lengths": card["lengths"],
         "flow": card["flow"],
+        "benchmarks": card["benchmarks"],
         "tokens": tokens,
         "dearest": dict(sorted(dearest(tokens).items(), key=lambda item: (-item[1], item[0]))),
     }
