@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -109,6 +109,23 @@ def test_rows_that_kill_every_worker_are_refused_and_nothing_is_written(tmp_path
     with pytest.raises(Refusal, match="a worker was killed 4 times at the same rows"):
         sift(tmp_path, [table(tmp_path / "t", 4000)], work)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mark", "t"]
+
+
+@pytest.mark.parametrize(("count", "long", "several"), [(9000, 1, False), (90, 10_000, True), (90, 1, False)])
+def test_bytes_decide_whether_several_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, long: int, several: bool
+) -> None:
+    def pooled(work: shards.Work, packed: Iterator[pa.Buffer], workers: int) -> Iterator[tuple[pa.Buffer, pa.Buffer]]:
+        called.append(workers)
+        return (shards.done(work, shard) for shard in packed)
+
+    called: list[int] = []
+    monkeypatch.setattr(shards, "POOLED_FROM", 1 << 22)
+    monkeypatch.setattr(shards, "processors", lambda: 2)
+    monkeypatch.setattr(shards, "pooled", pooled)
+    records.write(tmp_path / "t", (record(number, text=f"{number} dài" * long) for number in range(count)))
+    sift(tmp_path, [tmp_path / "t"], odd_goes)
+    assert bool(called) == several
 
 
 @pytest.mark.parametrize("count", [1, 2])
