@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         ),  # what was asked for ("topic: …"), what cleaning changed ("name×count")
     ]
 )
+JUDGED = SCHEMA.append(pa.field("quality", pa.float64()))  # 0 to 1, as between clean and dedup
 DROPPED = SCHEMA.append(pa.field("reason", pa.string())).append(pa.field("detail", pa.string()))
 
 

@@ -41,17 +41,19 @@ STARTED: list[Work] = []  # in a worker, what it does: sent once, since a table 
 Judge = Callable[[Record], tuple[Record, Verdict | None]]  # the record as it goes on, and why it does not
 
 
-def sift(tables: Iterable[Path], kept: Path, dropped: Path, work: Work, runner: Runner) -> None:
+def sift(
+    tables: Iterable[Path], kept: Path, dropped: Path, work: Work, runner: Runner, schema: pa.Schema = SCHEMA
+) -> None:
     """Write what ``work`` keeps of some tables' rows to one table, and the rest to another. Nothing vanishes."""
     paths = list(tables)
     size = sum(map(records.size, paths))
     shards = chain.from_iterable(records.batches(path, most=ROWS) for path in paths)
-    write(spread(work, shards, size, runner), kept, dropped)
+    write(spread(work, shards, size, runner), kept, dropped, schema)
 
 
-def write(sifted: Iterable[Sifted], kept: Path, dropped: Path) -> None:
+def write(sifted: Iterable[Sifted], kept: Path, dropped: Path, schema: pa.Schema = SCHEMA) -> None:
     """Write sifted shards in the order in which they come."""
-    with records.Table(kept) as keep, records.Table(dropped, DROPPED) as drop:
+    with records.Table(kept, schema) as keep, records.Table(dropped, DROPPED) as drop:
         for found in sifted:
             keep.append(found.kept)
             drop.append(found.dropped)
