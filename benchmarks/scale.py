@@ -78,7 +78,11 @@ def bench(count: int, commands: dict[str, list[str]], folder: Path) -> None:
     for stage, words in given.items():
         seconds, used, peak = measured(words)
         written = sorted(path for path in map(Path, words) if str(path).startswith(f"{folder}/data/{stage}"))
-        out = sum(records.count(path) for path in written if ".dropped" not in path.name and "prompts" not in path.name)
+        out = sum(
+            records.count(path)
+            for path in written
+            if path.suffix == ".parquet" and ".dropped" not in path.name and "prompts" not in path.name
+        )
         print(
             f"| {stage} | {seconds:.1f} | {used:.1f} | {rows:,} | {out:,} | {rows / seconds:,.0f} | {peak / 1e9:.2f} |",
             flush=True,

@@ -3,7 +3,9 @@
 Every record is brought into one normal form, personal data is masked, and the filters are asked in order:
 the first that objects gives the record its reason. A preference is judged by its prompt and its better
 answer, since the worse one is meant to be bad. A conversation's answers are all asked whether they loop; the other
-questions about an answer are put to the last one. Not covered: whether an answer is true.
+questions about an answer are put to the last one. What is kept has a ``quality``, 0 to 1, by which ``dedup`` chooses:
+how far the answer stays from the limits of its form, and a little less for what a model translated or wrote. Not
+covered: whether an answer is true.
 """
 
 import functools
@@ -55,20 +57,26 @@ ASKS_SKETCH = re.compile(r"\b(?:mã giả|giả mã|pseudo ?code)\b", re.IGNOREC
 def main(kept: Out, dropped: Out, toxic: Dep, spam: Dep, *tables: Dep, engine: Runner, clean: Clean) -> None:
     """Sift every table's records into one."""
     work = functools.partial(sift, toxic=phrases(toxic), spam=phrases(spam), clean=clean)
-    shards.sift(tables, kept, dropped, work, engine)
+    shards.sift(tables, kept, dropped, work, engine, records.JUDGED)
     if clean.toxicity:
         toxicity.sift(kept, dropped, clean.toxicity)
 
 
 def sift(shard: "pa.RecordBatch", *, toxic: Lexicon, spam: Lexicon, clean: Clean) -> shards.Sifted:
     """Each record of a shard in normal form, and the first objection to it."""
+    import pyarrow as pa
+
     filters = build_filters(toxic, spam, clean)
+    good: list[float] = []
 
     def judged(record: Record) -> tuple[Record, Verdict | None]:
         new = normalise(record, clean)
-        return new, judge(new, filters)
+        if (verdict := judge(new, filters)) is None:
+            good.append(quality(new, clean))
+        return new, verdict
 
-    return shards.judged(shard, judged)
+    found = shards.judged(shard, judged)
+    return found._replace(kept=found.kept.append_column("quality", pa.array(good, pa.float64())))
 
 
 def normalise(record: Record, clean: Clean) -> Record:
@@ -78,7 +86,8 @@ def normalise(record: Record, clean: Clean) -> Record:
     for message in record["messages"]:
         text, changed = normal.normalise(message["content"], clean.tone)
         masked, found = masking(text)
-        changes += changed + Counter({f"personal data: {name}": count for name, count in found.items()})
+        changes.update(changed)
+        changes.update({f"personal data: {name}": count for name, count in found.items()})
         messages.append({"role": message["role"], "content": masked})
     original: list[Message] = [
         {"role": message["role"], "content": masking(message["content"])[0]} for message in record["original"]
@@ -98,9 +107,26 @@ Filter = Callable[[Record, str, str], Verdict | None]  # (record, all judged tex
 def judge(record: Record, filters: list[Filter]) -> Verdict | None:
     """The first objection, or None."""
     judged = "\n".join(message["content"] for message in record["messages"] if message["role"] != "rejected")
-    role = answer_role(record)
-    answer = "" if role == "rejected" else records.content(record, role)
+    answer = judged_answer(record)
     return next((verdict for ask in filters if (verdict := ask(record, judged, answer))), None)
+
+
+def judged_answer(record: Record) -> str:
+    """The answer that is judged; empty where none is meant to be good."""
+    role = answer_role(record)
+    return "" if role == "rejected" else records.content(record, role)
+
+
+def quality(record: Record, clean: Clean) -> float:
+    """How far an answer stays from the limits of its form, 0 to 1.
+
+    In tenths, so that among copies that differ a little their length decides; half a tenth less for a model's words,
+    so that of equals what people wrote stays.
+    """
+    limits = clean.max_symbols, clean.max_repeats, clean.max_repetition
+    used = [share / limit for share, limit in zip(shares(prose(judged_answer(record))), limits, strict=True) if share]
+    tenths = round(10 * max(0.0, 1 - max(used, default=0.0)))
+    return max(0, 20 * tenths - 10 * bool(record["teacher"])) / 200
 
 
 def answer_role(record: Record) -> str:
@@ -118,6 +144,18 @@ def prose(answer: str) -> str:
     """An answer without its fenced parts, or nothing of an answer that is code: code may repeat itself."""
     plain = language.FENCED.sub(" ", answer)
     return "" if language.is_code(plain) else plain
+
+
+@functools.lru_cache(maxsize=4)  # asked by two filters and for the quality
+def shares(plain: str) -> tuple[float, float, float]:
+    """What of a text is symbols, lines that came before, and runs of syllables that did; 0 where it is too short."""
+    symbols = len(SYMBOL.findall(plain)) / len(plain) if len(plain) >= 20 else 0.0
+    # items may be the same again: a form's answers, what goes into several dishes
+    lines = [
+        line for line in plain.split("\n") if len(line) > 2 and WORDS.search(line) and not answers.ITEM.match(line)
+    ]
+    same = 1 - len(set(lines)) / len(lines) if len(lines) >= 4 else 0.0
+    return symbols, same, answers.repetition(plain) if len(plain) > 200 else 0.0
 
 
 def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
@@ -152,7 +190,7 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
 
     def loops(record: Record, judged: str, answer: str) -> Verdict | None:
         given = [turn["content"] for turn in record["messages"] if turn["role"] == "assistant"]
-        looped = next((text for text in (answer, *given) if vietnamese.loops(prose(text))), "")
+        looped = next((text for text in dict.fromkeys((answer, *given)) if vietnamese.loops(prose(text))), "")
         return ("loops", looped[-80:]) if looped else None
 
     def foreign(record: Record, judged: str, answer: str) -> Verdict | None:
@@ -168,21 +206,14 @@ def build_filters(toxic: Lexicon, spam: Lexicon, clean: Clean) -> list[Filter]:
         return ("translated code", found) if found else None
 
     def symbols(record: Record, judged: str, answer: str) -> Verdict | None:
-        plain = prose(answer)
-        share = len(SYMBOL.findall(plain)) / max(1, len(plain))
-        return ("symbols", f"{share:.2f}") if len(plain) >= 20 and share > clean.max_symbols else None
+        share = shares(prose(answer))[0]
+        return ("symbols", f"{share:.2f}") if share > clean.max_symbols else None
 
     def repeats(record: Record, judged: str, answer: str) -> Verdict | None:
-        plain = prose(answer)
-        # items may be the same again: a form's answers, what goes into several dishes
-        lines = [
-            line for line in plain.split("\n") if len(line) > 2 and WORDS.search(line) and not answers.ITEM.match(line)
-        ]
-        share = 1 - len(set(lines)) / max(1, len(lines))
-        if len(lines) >= 4 and share > clean.max_repeats:
-            return "repeated lines", f"{share:.2f}"
-        share = answers.repetition(plain) if len(plain) > 200 else 0
-        return ("repetition", f"{share:.2f}") if share > clean.max_repetition else None
+        _, same, repeated = shares(prose(answer))
+        if same > clean.max_repeats:
+            return "repeated lines", f"{same:.2f}"
+        return ("repetition", f"{repeated:.2f}") if repeated > clean.max_repetition else None
 
     def length(record: Record, judged: str, answer: str) -> Verdict | None:
         # a text has at least as many characters as syllables

@@ -56,7 +56,7 @@ class Seen:
     lengths: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
 
 
-def main(card: Out, lexicon: Dep, stopwords: Dep, *tables: Dep, sources: dict[str, params.Source]) -> None:
+def main(card: Out, lexicon: Dep, stopwords: Dep, sought: Dep, *tables: Dep, sources: dict[str, params.Source]) -> None:
     """Count ``*.refused.jsonl`` and ``*.dropped.parquet`` as losses, every other table as what is left."""
     lost = losses.count(path for path in tables if path.name.endswith(losses.ENDS))
     sets = {path.stem: records.count(path) for path in tables if not path.name.endswith(losses.ENDS)}
@@ -80,6 +80,7 @@ def main(card: Out, lexicon: Dep, stopwords: Dep, *tables: Dep, sources: dict[st
         },
         "topics": {"broad": seen.broad, "clusters": tell_clusters(seen, found)},
         "flow": flow(seen, lost, set(sources)),
+        "benchmarks": json.loads(sought.read_text(encoding="utf-8")),
         "dropped": lost.dropped(),
         "examples": lost.examples(),
     }
@@ -94,17 +95,14 @@ def listed(path: Path) -> list[str]:
 
 def sample(paths: list[Path]) -> Iterator[list[str]]:
     """The syllables of the records that the clusters are found in; of all tables, only the drawn rows are unpacked."""
-    import pyarrow.parquet as pq
-
     wanted = iter(topics.rows(sum(map(records.count, paths))))
     row, start = next(wanted, -1), 0
     for path in paths:
-        with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(records.BATCH, columns=["messages"]):
-                while start <= row < start + len(batch):
-                    yield in_small_letters(batch["messages"][row - start].as_py())
-                    row = next(wanted, -1)
-                start += len(batch)
+        for batch in records.batches(path, ["messages"]):
+            while start <= row < start + len(batch):
+                yield in_small_letters(batch["messages"][row - start].as_py())
+                row = next(wanted, -1)
+            start += len(batch)
 
 
 def in_small_letters(messages: list[records.Message]) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import clean
+from stages import clean, dedup
 from stages.lib import paramfile, records
 from stages.lib.lexicon import phrases
 from stages.lib.records import Message, Record
@@ -276,3 +276,39 @@ def test_code_keeps_its_numbers_and_a_form_does_not() -> None:
     assert clean.normalise(instruction("Viết mã.", code), DIALS)["messages"][1]["content"] == code
     form = clean.normalise(instruction("Điền đi.", "sdt: 0912345678"), DIALS)["messages"][1]["content"]
     assert form == "sdt: [số điện thoại]"
+
+
+PROSE = "Cá heo bơi theo đàn, săn mồi cùng nhau và gọi nhau bằng tiếng huýt."
+
+
+@pytest.mark.parametrize(
+    ("answer", "teacher", "expected"),
+    [
+        (PROSE, "", 1.0),
+        (PROSE, "a-model", 0.95),  # of equals what people wrote comes first
+        (PROSE + " !", "", 1.0),  # little differences count nothing
+        (PROSE + " ***!!! ???", "", 0.6),  # 9 signs of 78 characters, where 0.3 are allowed
+        ("một dòng\nhai dòng\nba dòng\nmột dòng", "", 0.5),
+        ("một dòng\nhai dòng\nmột dòng\nhai dòng", "m", 0.0),
+        (f"{PROSE} {PROSE} Rồi {' '.join(f'từ{n}' for n in range(20))}.", "", 0.5),  # 12 of 48 runs
+        ("12", "", 1.0),
+    ],
+)
+def test_quality_is_how_far_an_answer_stays_from_the_limits(answer: str, teacher: str, expected: float) -> None:
+    record: Record = {**instruction("Cá heo sống thế nào?", answer), "teacher": teacher}
+    assert clean.quality(record, DIALS) == expected
+
+
+def test_dedup_chooses_by_the_quality_and_no_later_table_holds_it(tmp_path: Path) -> None:
+    rows = [instruction("Cá heo sống thế nào?", PROSE + more) for more in (" !?!?!?!?!?!?", " Vậy", "")]
+    translated: Record = {**rows[2], "teacher": "a-model", "id": "0" * 32, "source": "a"}
+    records.write(tmp_path / "in", [translated, *rows])
+    cleaned, kept, lost = tmp_path / "cleaned", tmp_path / "kept", tmp_path / "lost"
+    lexicons = [Path("stages/lexicons/toxic.txt"), Path("stages/lexicons/spam.txt")]
+    clean.main(cleaned, lost, *lexicons, tmp_path / "in", engine="local", clean=DIALS)
+    good = [row["quality"] for batch in records.batches(cleaned) for row in batch.to_pylist()]
+    assert good == [0.95, 0.5, 1.0, 1.0] and records.count(lost) == 0
+    dials = paramfile.check(Path("params.yaml"), Path("recipes"))[0].dedup
+    dedup.main(cleaned, kept, tmp_path / "copies", engine="local", dedup=dials)
+    assert next(records.batches(kept)).schema.names == records.SCHEMA.names
+    assert [row["id"] for row in records.read(kept)] == [rows[1]["id"]]  # of the two best the longer one

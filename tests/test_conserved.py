@@ -58,7 +58,8 @@ def test_rows_are_conserved_from_clean_to_split(rows: list[Record]) -> None:
         assert ids(cleaned, lost[0]) == ids(given)
         dedup.main(cleaned, deduped, lost[1], engine="local", dedup=DIALS.dedup)
         assert ids(deduped, lost[1]) == ids(cleaned)
-        decontaminate.main(deduped, kept, lost[2], BENCHMARK, engine="local", decontaminate=DIALS.decontaminate)
+        sought = Path(name) / "sought"
+        decontaminate.main(deduped, kept, lost[2], sought, BENCHMARK, engine="local", decontaminate=DIALS.decontaminate)
         assert ids(kept, lost[2]) == ids(deduped)
         split.main(kept, TOPICS, *sets, split=DIALS.split)
         assert ids(*sets[:6]) == ids(kept)

@@ -43,7 +43,9 @@ def card(folder: Path, kept: list[Record], dropped: dict[str, list[Any]] | None 
         path.parent.mkdir(exist_ok=True)
         records.write(path, ({**row, "reason": "x", "detail": ""} for row in lost), records.DROPPED)
         tables.append(path)
-    datacard.main(folder / "card.json", folder / "topics.txt", folder / "stopwords.txt", *tables, sources=SOURCES)
+    (folder / "sought.json").write_text('{"questions": 9, "alone": 2, "unsearched": 1}', encoding="utf-8")
+    given = [folder / name for name in ("card.json", "topics.txt", "stopwords.txt", "sought.json")]
+    datacard.main(*given, *tables, sources=SOURCES)
     return json.loads((folder / "card.json").read_text(encoding="utf-8"))
 
 

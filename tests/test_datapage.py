@@ -1,10 +1,12 @@
 """The sheet for a data hub, in two languages: its head is YAML, its tables hold, and it says what was counted."""
 
+import html
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
 from stages.lib import datapage
@@ -48,6 +50,7 @@ def counts() -> dict[str, Any]:
             {"stage": "parse", "unit": "rows", "entered": 300, "dropped": 3},
             {"stage": "clean", "unit": "records", "entered": 1200, "dropped": 0},
         ],
+        "benchmarks": {"questions": 3456, "alone": 77, "unsearched": 5},
         "dropped": {"parse": {"reasons": {"not JSON": 2, "empty": 1}, "sources": {}}},
         "examples": {},
     }
@@ -64,7 +67,19 @@ def counts() -> dict[str, Any]:
 def test_the_sheet_says_what_was_counted_in_tables_that_hold(template: Path) -> None:
     text = datapage.sheet(template, "tiny", counts())
     assert text == datapage.sheet(template, "tiny", counts()) and text.endswith("\n") and "\n\n\n" not in text
-    for told in ("1,200", "LicenseRef-nhà", "ab" * 32, "parse: not JSON", "a\\|b · c", "`tiny`", "1.90", "2.5%", "44"):
+    for told in (
+        "1,200",
+        "LicenseRef-nhà",
+        "ab" * 32,
+        "parse: not JSON",
+        "a\\|b · c",
+        "`tiny`",
+        "1.90",
+        "2.5%",
+        "44",
+        "3,456",
+        "77",
+    ):
         assert told in text, told
     width = 0
     for line in text.splitlines():
@@ -99,6 +114,31 @@ def test_the_head_is_what_the_hub_reads() -> None:
 )
 def test_sizes_have_the_hubs_names(count: int, name: str) -> None:
     assert datapage.size(count) == name
+
+
+HARD = ("a|b*c*", "_d_ <i>", "[e](f) `g`", "$h$ ~~i~~", "# j &lt;", "no", "- k: {l}", "m\\n")
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_names_read_as_they_are_written(template: Path) -> None:
+    told, source = counts(), counts()["origins"]["a"]
+    kept = {name: {**source, "licence": name, "lang": name, "url": f"https://a/{name}"} for name in HARD}
+    told["origins"] |= kept
+    told["licences"] |= {name: {"commercial": "unclear", "duties": name, "records": 1} for name in HARD}
+    for counted in ("languages", "originals", "teachers", "masked", "changes", "broad", "reasons"):
+        told[counted] |= dict.fromkeys(HARD, 1)
+    told["briefs"] = {name: {name: 1} for name in HARD}
+    told["dearest"] |= dict.fromkeys(HARD, 1.0)
+    told["tokens"]["sources"] |= {name: told["tokens"]["sources"]["a"] for name in HARD}
+    told["clusters"] += [{"words": [name], "records": 1, "broad": name, "example": ""} for name in HARD]
+    text = datapage.sheet(template, "re`cipe", told)
+    head, _, page = text.removeprefix("---\n").rpartition("\n---\n")
+    assert not head or YAML(typ="safe").load(head)["language"] == sorted(("vi", *HARD))
+    shown = MarkdownIt().enable(["table", "strikethrough"]).render(page)
+    for name in HARD:
+        assert shown.count(f"<td>{html.escape(name)}</td>") == 9, name
+        assert f"<li>{html.escape(name)}: <code>{html.escape(f'https://a/{name}')}</code>" in shown, name
+    assert "<em>d" not in shown and "<strong>" in shown and "<code>re`cipe</code>" in shown
 
 
 def test_the_charts_show_clusters_lengths_and_what_is_longer_than_the_context() -> None:

@@ -2,11 +2,12 @@
 
 import functools
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -110,6 +111,23 @@ def test_rows_that_kill_every_worker_are_refused_and_nothing_is_written(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mark", "t"]
 
 
+@pytest.mark.parametrize(("count", "long", "several"), [(9000, 1, False), (90, 10_000, True), (90, 1, False)])
+def test_bytes_decide_whether_several_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, long: int, several: bool
+) -> None:
+    def pooled(work: shards.Work, packed: Iterator[pa.Buffer], workers: int) -> Iterator[tuple[pa.Buffer, pa.Buffer]]:
+        called.append(workers)
+        return (shards.done(work, shard) for shard in packed)
+
+    called: list[int] = []
+    monkeypatch.setattr(shards, "POOLED_FROM", 1 << 22)
+    monkeypatch.setattr(shards, "processors", lambda: 2)
+    monkeypatch.setattr(shards, "pooled", pooled)
+    records.write(tmp_path / "t", (record(number, text=f"{number} dài" * long) for number in range(count)))
+    sift(tmp_path, [tmp_path / "t"], odd_goes)
+    assert bool(called) == several
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_an_error_names_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(shards, "POOLED_FROM", 0)
@@ -179,3 +197,13 @@ def test_tables_are_read_in_pieces_that_fit(tmp_path: Path) -> None:
     records.write(tmp_path / "t", [record(number, text=f"{number} " + "dài " * 20_000) for number in range(200)])
     sizes = [len(batch) for batch in records.batches(tmp_path / "t", bytes=1 << 21)]
     assert sum(sizes) == 200 and max(sizes) < 60
+
+
+def test_of_a_table_that_is_read_memory_holds_a_piece(tmp_path: Path) -> None:
+    drawn = random.Random(1)
+    rows = (record(number, text=drawn.randbytes(500).hex()) for number in range(8 * records.BATCH))
+    records.write(tmp_path / "t", rows)
+    before, held = pa.total_allocated_bytes(), []
+    for _ in records.batches(tmp_path / "t", most=1000):
+        held.append(pa.total_allocated_bytes() - before)
+    assert max(held) < (tmp_path / "t").stat().st_size * 2 / 3

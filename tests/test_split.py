@@ -1,6 +1,7 @@
 """Nothing straddles, and of every source and topic the same share is held out."""
 
 import shutil
+import tracemalloc
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import split
-from stages.lib import records, subjects
+from stages.lib import records, subjects, vietnamese
 from stages.lib.params import Split
 from stages.lib.records import Message, Record
 
@@ -116,14 +117,60 @@ def test_families_are_what_is_joined_by_groups_and_prompts(rows: list[tuple[int,
     assert found.tolist() == components(rows)
 
 
+def plain(rows: split.Rows, dial: Split) -> list[bool]:
+    """Sides by walking from stratum to stratum with lists."""
+    family = components(list(zip(rows.group.tolist(), rows.prompt.tolist(), strict=True)))
+    members = {head: [row for row, mine in enumerate(family) if mine == head] for head in set(family)}
+    held = set()
+    for share, kind in ((dial.validation, False), (dial.preferences, True)):
+        mine = [head for head, own in members.items() if any(rows.ranked[row] for row in own) == kind]
+        strata: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for head in mine:
+            least = min(int(rows.stratum[row]) for row in members[head])
+            strata[least].append((min(int(rows.draw[row]) for row in members[head]), head))
+        before = 0
+        for _, heads in sorted(strata.items()):
+            wanted = int((before + len(heads)) * share + 0.5) - int(before * share + 0.5)
+            held |= {head for _, head in sorted(heads)[:wanted]}
+            before += len(heads)
+    return [head in held for head in family]
+
+
+DRAWN = st.tuples(st.integers(0, 12), st.integers(0, 8), st.integers(0, 99), st.integers(0, 3), st.booleans())
+
+
+@given(st.lists(DRAWN, max_size=30), st.sampled_from([0.0, 0.05, 0.3, 0.5, 1.0]))
+def test_sides_are_those_of_the_definition(drawn: list[tuple[int, int, int, int, bool]], share: float) -> None:
+    group, prompt, place, stratum, ranked = np.array(drawn, np.uint64).reshape(-1, 5).T
+    rows = split.Rows(group, prompt, place, stratum.astype(np.uint32), ranked.astype(np.bool_))
+    dial = Split(seed=1, validation=share, preferences=1 - share)
+    assert split.held_out(rows, dial).tolist() == plain(rows, dial)
+    asked = prompt.tolist()
+    assert split.first(prompt).tolist() == [bool(one) and one not in asked[:at] for at, one in enumerate(asked)]
+
+
+def test_a_record_costs_some_sixty_bytes() -> None:
+    count, drawn = 100_000, np.random.default_rng(1)
+    group, prompt, draw = (drawn.integers(0, count, count, dtype=np.uint64) for _ in range(3))
+    rows = split.Rows(group, prompt, draw, drawn.integers(0, 60, count, dtype=np.uint32), drawn.random(count) < 0.1)
+    tracemalloc.start()
+    try:
+        split.held_out(rows, Split(seed=1, validation=0.05, preferences=0.2))
+        split.first(rows.prompt)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(column.nbytes for column in rows) + peak < 80 * count
+
+
 def test_prompts_keep_their_signs_and_lose_their_case() -> None:
-    assert split.fold("2 + 3 = ?") != split.fold("2 - 3 = ?")
-    assert split.fold("Hoà  bình\n là GÌ?") == split.fold("hòa bình là gi\u0300?")
+    assert vietnamese.fold("2 + 3 = ?") != vietnamese.fold("2 - 3 = ?")
+    assert vietnamese.fold("Hoà  bình\n là GÌ?") == vietnamese.fold("hòa bình là gi\u0300?")
 
 
 def test_a_records_beginning_tells_its_topic() -> None:
     lexicon = subjects.read(TOPICS)
     texts = [(FOOD, "Vâng."), (FOOD, "x " * 2000 + "bác sĩ " * 900), (HEALTH, "Vâng.")]
     rows = [record(question, answer) for question, answer in texts]
-    first, long, other = split.survey(iter(rows), 3, lexicon, 1).stratum.tolist()
+    first, long, other = split.survey([records.batch(rows)], 3, lexicon, 1).stratum.tolist()
     assert first == long != other

@@ -5,7 +5,12 @@ of fewer than ``ngram`` tokens is looked for as a whole; of a longer one every r
 of three, of which a text may hold the share ``near`` of the distinct ones, if it also holds the question's numbers:
 with others it is another question. That is containment, exact, where MinHash would estimate it: a text that holds so
 many shingles holds one of the question's rarest (prefix filtering, Chaudhuri et al. 2006), and only the few texts
-that do are compared with it. Not covered: the same question in other words.
+that do are compared with it.
+
+What many questions begin or end with (*Chọn đáp án đúng …*) is a template and no evidence for one of them: a run
+counts only where more than half of it is the question's own, and of its runs of three those that hold something of its
+own. What has too few tokens, such as *12 + 5*, or too few of its own, is looked for as all that a record asks at first,
+with its signs. Not covered: the same question in other words.
 """
 
 import functools
@@ -17,13 +22,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.lib import shingles
+from stages.lib import shingles, vietnamese
 from stages.lib.shingles import I64, TOKEN, U64, Texts
 
 SHORTEST = 3  # tokens: fewer than these in a row are no question
 SHINGLE = 3  # tokens
+SHARED = 3  # questions may hold one run, as wordings of one question do; what more hold is a template
 BITS = 20  # of the table that most runs are told apart by
 DIGITS = re.compile(r"\d+")
+BLANK = re.compile(r" ?([^\w ]) ?")  # which signs may stand with or without
+CLOSING = " =?.:!…"
 THOUSANDS = re.compile(r"(?<=\d)[.,](?=\d{3}(?!\d))")  # 1.000 and 1,000 are 1000
 
 Reader = Callable[[Texts], tuple[U64, I64]]  # a batch's token keys, and the number of tokens of each message
@@ -47,6 +55,7 @@ class Index(NamedTuple):
     shingles: U64  # the distinct ones of question q from ``bounds[q]``; none of one that is looked for as a whole
     bounds: I64
     near: float
+    alone: dict[str, int]  # the questions that are looked for as all that is asked, by :func:`key`
 
 
 class Hit(NamedTuple):
@@ -81,17 +90,27 @@ def reader(compiled: bool) -> Reader:
 
 
 def index(questions: list[str], ngram: int, share: float) -> Index:
-    """The distinct questions that have at least :data:`SHORTEST` tokens."""
+    """The distinct questions."""
     distinct = list(dict.fromkeys(questions))
     keys, counts = reader(False)(shingles.of_strings(distinct))
     message = np.repeat(np.arange(len(counts)), counts)
-    runs, long = {}, counts >= ngram
-    for length, found, of in hashed(keys, message, ngram):
-        wanted = long[of] if length == ngram else (counts[of] == length) & (length >= SHORTEST)
+    common = templates(keys, message, ngram)
+    own = np.concatenate(([0], np.cumsum(~common)))  # tokens before each
+    blended, peculiar = (np.bincount(message[which], minlength=len(counts)) > 0 for which in (common, ~common))
+    runs = {}
+    for length, found, of in hashed(keys, message, ngram - 1):
+        wanted = (counts[of] == length) & (length >= SHORTEST)
         if wanted.any():
             runs[length] = hashes(found[wanted], of[wanted])
-    *_, (_, found, of) = [(0, keys[:0], message[:0]), *hashed(keys, message, SHINGLE)]
-    known = hashes(found[long[of]], of[long[of]])
+    found, of, starts = within(keys, message, ngram)
+    wanted = 2 * (own[starts + ngram] - own[starts]) > ngram
+    if wanted.any():
+        runs[ngram] = hashes(found[wanted], of[wanted])
+    found, of, starts = within(keys, message, SHINGLE)
+    wanted = (counts[of] >= ngram) & ((own[starts + SHINGLE] > own[starts]) | ~peculiar[of])
+    known = hashes(found[wanted], of[wanted])
+    few = blended & (np.bincount(known.questions, minlength=len(counts)) < SHORTEST)
+    known = hashes(found[wanted & ~few[of]], of[wanted & ~few[of]])
     often = np.diff(known.bounds)
     pairs = sorted(
         (question, int(often[run]), int(known.values[run]))
@@ -106,7 +125,42 @@ def index(questions: list[str], ngram: int, share: float) -> Index:
         for place in range(begin, min(end, begin + spare(end - begin, share) + 1))
     ]
     chosen = hashes(np.array([v for v, _ in rare], dtype=np.uint64), np.array([q for _, q in rare], dtype=np.int64))
-    return Index(distinct, runs, chosen, values, bounds, share)
+    lone = np.flatnonzero(few | (counts < SHORTEST)).tolist()
+    alone = {asked: question for question in reversed(lone) if (asked := key(distinct[question]))}
+    return Index(distinct, runs, chosen, values, bounds, share, alone)
+
+
+def templates(keys: U64, message: I64, ngram: int) -> "np.typing.NDArray[np.bool_]":
+    """Whether each token stands in a run that more than :data:`SHARED` questions hold."""
+    ends = np.zeros(len(keys) + 1, dtype=np.int64)
+    found, of, starts = within(keys, message, ngram)
+    known = hashes(found, of)
+    shared = starts[np.isin(found, known.values[np.diff(known.bounds) > SHARED])]
+    np.add.at(ends, shared, 1)
+    np.add.at(ends, shared + ngram, -1)
+    return np.cumsum(ends)[:-1] > 0
+
+
+def within(keys: U64, message: I64, length: int) -> tuple[U64, I64, I64]:
+    """The hash of each run of so many tokens within a message, its message, and its first token."""
+    for reached, found, of in hashed(keys, message, length):
+        if reached == length:
+            return found, of, np.flatnonzero(message[length - 1 :] == message[: len(keys) - length + 1])
+    return keys[:0], message[:0], message[:0]
+
+
+def key(text: str) -> str:
+    """A question as it is looked for where it is all that is asked; empty for one that asks nothing."""
+    return BLANK.sub(r"\1", vietnamese.fold(text)).strip(CLOSING)
+
+
+def told(index: Index) -> dict[str, int]:
+    """How many questions there are, how many are looked for only as all that is asked, and how many not at all."""
+    return {
+        "questions": len(index.questions),
+        "alone": len(index.alone),
+        "unsearched": sum(not key(question) for question in index.questions),
+    }
 
 
 def spare(count: int, share: float) -> int:
@@ -166,6 +220,13 @@ def close(index: Index, values: U64, of: I64) -> Iterator[Hit]:
         share = float(np.isin(wanted, mine).mean())
         if share >= index.near:
             yield Hit(message, question, share)
+
+
+def repeated(index: Index, asked: str) -> int | None:
+    """The question that is all that is asked, if any."""
+    # folding takes away blanks and closing signs, and marks from their letters
+    longest = max(map(len, index.alone), default=0)
+    return index.alone.get(key(asked)) if len(asked) <= 4 * longest + 20 else None
 
 
 def same_numbers(question: str, text: str) -> bool:

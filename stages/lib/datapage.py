@@ -5,6 +5,8 @@ YAML that the hub reads, then prose and tables. It holds no date and no text of 
 (``stages/datacard.py``).
 """
 
+import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +29,9 @@ HUB_LICENCES = {  # where the hub's name is not the SPDX name in small letters
     "GPL-3.0-only": "gpl-3.0",
     "unknown": "unknown",
 }
+MARKUP = re.compile(r"[\\`*_\[\]|~$]|^[#>+-]")  # what Markdown, or who shows it, reads as more than a sign
+PLAIN = re.compile(r"[A-Za-z][\w.-]*|\d*[KMBT]?n?<[\w<]+")
+AMBIGUOUS = frozenset("y n yes no on off true false null".split())
 
 
 def to_counts(card: dict[str, Any], tokens: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +62,7 @@ def to_counts(card: dict[str, Any], tokens: dict[str, Any]) -> dict[str, Any]:
         "clusters": card["topics"]["clusters"],
         "lengths": card["lengths"],
         "flow": card["flow"],
+        "benchmarks": card["benchmarks"],
         "tokens": tokens,
         "dearest": dict(sorted(dearest(tokens).items(), key=lambda item: (-item[1], item[0]))),
     }
@@ -124,7 +130,7 @@ def sheet(template: Path, recipe: str, counts: dict[str, Any]) -> str:
     from jinja2 import Environment, StrictUndefined
 
     forms = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    forms.filters.update(cell=cell, count="{:,}".format, share="{:.1%}".format, title=title)
+    forms.filters.update(cell=cell, code=code, scalar=scalar, count="{:,}".format, share="{:.1%}".format, title=title)
     head = {
         "license": sorted({hub_licence(name) for name in counts["licences"]}),
         "language": sorted(counts["languages"]),
@@ -137,8 +143,22 @@ def sheet(template: Path, recipe: str, counts: dict[str, Any]) -> str:
 
 
 def cell(value: object) -> str:
-    """A text in a table of Markdown."""
-    return " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    """A text in a line or a table of Markdown, where it reads as it is written."""
+    line = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return MARKUP.sub(r"\\\g<0>", line)
+
+
+def code(value: object) -> str:
+    """A text as code in a line of Markdown; a table would still need its bars escaped."""
+    line = " ".join(str(value).split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
+
+
+def scalar(value: str) -> str:
+    """A text in YAML: as it is where no reader can take it for something else."""
+    plain = PLAIN.fullmatch(value) and value.lower() not in AMBIGUOUS
+    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
 def hub_licence(name: str) -> str:

@@ -10,7 +10,7 @@ Japanese in Latin letters, and Vietnamese without diacritics of three words or f
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 
 TONES = ("", "\u0300", "\u0309", "\u0303", "\u0301", "\u0323")  # ngang, huyền, hỏi, ngã, sắc, nặng
@@ -251,6 +251,7 @@ def english_words(words: list[str], row: str) -> int:
     return total
 
 
+@lru_cache(maxsize=4)  # one text is asked about many times in a row
 def is_code(text: str) -> bool:
     """Whether most lines of a text are lines of a program, a query, a markup or a configuration."""
     lines = [line for line in text.split("\n") if line and not line.isspace()]

@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         ),  # what was asked for ("topic: …"), what cleaning changed ("name×count")
     ]
 )
+JUDGED = SCHEMA.append(pa.field("quality", pa.float64()))  # 0 to 1, as between clean and dedup
 DROPPED = SCHEMA.append(pa.field("reason", pa.string())).append(pa.field("detail", pa.string()))
 
 
@@ -119,8 +120,9 @@ def batches(
     """A table in pieces of so many rows and, about, bytes at most: long records make small pieces."""
     whole = size(path)
     fitting = bytes * count(path) // max(1, whole)
-    with pq.ParquetFile(path) as table:
-        yield from table.iter_batches(min(max(fitting, 1), most), columns=columns)
+    # Arrow would buffer the file as a whole, and its threads hold what they freed; both gain nothing here
+    with pq.ParquetFile(path, pre_buffer=False) as table:
+        yield from table.iter_batches(min(max(fitting, 1), most), columns=columns, use_threads=False)
 
 
 def count(path: Path) -> int:

@@ -26,7 +26,7 @@ from stages.lib.params import Runner
 from stages.lib.records import DROPPED, SCHEMA, Record, Verdict
 
 ROWS = 1024  # of a shard, at most
-POOLED_FROM = 20_000  # rows: what one process does in the time that others take to start
+POOLED_FROM = 1 << 24  # bytes of records, of which a second cleans some two million: others take as long to start
 
 
 class Sifted(NamedTuple):
@@ -41,28 +41,30 @@ STARTED: list[Work] = []  # in a worker, what it does: sent once, since a table 
 Judge = Callable[[Record], tuple[Record, Verdict | None]]  # the record as it goes on, and why it does not
 
 
-def sift(tables: Iterable[Path], kept: Path, dropped: Path, work: Work, runner: Runner) -> None:
+def sift(
+    tables: Iterable[Path], kept: Path, dropped: Path, work: Work, runner: Runner, schema: pa.Schema = SCHEMA
+) -> None:
     """Write what ``work`` keeps of some tables' rows to one table, and the rest to another. Nothing vanishes."""
     paths = list(tables)
-    rows = sum(map(records.count, paths))
+    size = sum(map(records.size, paths))
     shards = chain.from_iterable(records.batches(path, most=ROWS) for path in paths)
-    write(spread(work, shards, rows, runner), kept, dropped)
+    write(spread(work, shards, size, runner), kept, dropped, schema)
 
 
-def write(sifted: Iterable[Sifted], kept: Path, dropped: Path) -> None:
+def write(sifted: Iterable[Sifted], kept: Path, dropped: Path, schema: pa.Schema = SCHEMA) -> None:
     """Write sifted shards in the order in which they come."""
-    with records.Table(kept) as keep, records.Table(dropped, DROPPED) as drop:
+    with records.Table(kept, schema) as keep, records.Table(dropped, DROPPED) as drop:
         for found in sifted:
             keep.append(found.kept)
             drop.append(found.dropped)
 
 
-def spread(work: Work, shards: Iterable[pa.RecordBatch], rows: int, runner: Runner) -> Iterator[Sifted]:
-    """What is made of each shard, in order."""
+def spread(work: Work, shards: Iterable[pa.RecordBatch], size: int, runner: Runner) -> Iterator[Sifted]:
+    """What is made of each shard, in order; ``size`` is that of all together in bytes."""
     workers = processors()
     if runner == "ray":
         made = cluster.spread(done, (pack(shard) for shard in shards), work)
-    elif rows < POOLED_FROM or workers == 1:
+    elif size < POOLED_FROM or workers == 1:
         return map(work, shards)
     else:
         made = pooled(work, (pack(shard) for shard in shards), workers)

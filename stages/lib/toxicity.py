@@ -23,7 +23,7 @@ def sift(kept: Path, dropped: Path, dials: params.Toxicity) -> None:
     """Move what the classifier calls toxic from one table to the end of the other."""
     determinism.pin(0, dials.compute.device, dials.compute.threads)
     score = scorer(hub.folder(dials.model, f"{KEY}.model"), dials.harmless, dials.compute)
-    with records.Table(kept) as keep, records.Table(dropped, records.DROPPED) as drop:
+    with records.Table(kept, records.JUDGED) as keep, records.Table(dropped, records.DROPPED) as drop:
         for row in records.read(dropped):
             drop.add(row)
         for record, found in scored(records.read(kept), score):

@@ -109,3 +109,8 @@ def loops(text: str) -> bool:
 def key(text: str) -> str:
     """A text blind to case, punctuation, composition and tone placement, to compare by."""
     return " ".join(syllables(place_tones(unicodedata.normalize("NFC", text), "old").lower()))
+
+
+def fold(text: str) -> str:
+    """A text without what makes it no other one: case, composition, white space, where tones stand."""
+    return " ".join(place_tones(unicodedata.normalize("NFC", text), "old").lower().split())
