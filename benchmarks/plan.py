@@ -66,7 +66,7 @@ def config(shape: Shape) -> Any:
 def tuning(method: recipes.Method, optimizer: recipes.Optimizer = "adamw", checkpoint: bool = False) -> recipes.Tuning:
     """What a case trains."""
     return recipes.Tuning(
-        method=method, lr=1e-4, batch=2, optimizer=optimizer, gradient_checkpointing=checkpoint, save=0,
+        method=method, lr=1e-4, batch=2, optimizer=optimizer, gradient_checkpointing=checkpoint, accumulate=1,
         lora=recipes.Lora(r=16, alpha=32, dropout=0.0),
     )  # fmt: skip
 

@@ -23,8 +23,6 @@ from stages.lib import (
 )
 from stages.lib.contract import Dep, Out, Refusal
 
-HEAD = "score"  # what transformers calls the new head, whatever the family
-
 
 def main(
     start: Dep,
@@ -53,7 +51,7 @@ def main(
     held_out.sort(key=lambda row: len(row["chosen_ids"]))  # batches of like length are faster to read
 
     def load(**more: Any) -> Any:
-        return models.load_judge(start, compute, **adapters.learning(compute, reward.method, HEAD) | more)
+        return models.load_judge(start, compute, **adapters.learning(compute, reward.method, adapters.HEAD) | more)
 
     judge = load(**launch.placement(compute))
     models.check_context(judge, reward.context, "reward.context")
@@ -79,7 +77,7 @@ def main(
             train_dataset=training.dataset(rows),
             eval_dataset=training.dataset(held_out),
             processing_class=tokenizer,
-            peft_config=adapters.config(reward, judge, HEAD),
+            peft_config=adapters.config(reward, judge, adapters.HEAD),
             callbacks=[trackers.live(reward)],
         )
         adapters.precise(trainer.model)

@@ -27,13 +27,14 @@ from stages.lib import (
     rewards,
     rollouts,
     training,
-    weights,
 )
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ANSWERED = 8  # prompts at once, at least
 
 
 def main(
@@ -53,8 +54,6 @@ def main(
     compute: recipes.Compute,
     rlhf: recipes.Rlhf,
 ) -> None:
-    if rlhf.save:
-        raise Refusal(f"rlhf.save: found {rlhf.save}; rlhf does not go on from checkpoints, so set 0")
     launch.enter(compute, rlhf, config)
     determinism.pin(seed, compute.device, compute.threads)
     if isinstance(rlhf, recipes.Online):
@@ -83,7 +82,9 @@ def main(
         raise Refusal(
             f"{preferences_validation} holds no ranked pair of at most {most} tokens; raise split.preferences"
         )
-    scorer = models.load_judge(judge, compute).eval()
+    # where 4 bits are all that the policy has room for, they are all that its judge has
+    held = adapters.learning(compute, "qlora", adapters.HEAD) if rlhf.method == "qlora" else {}
+    scorer = models.load_judge(judge, compute, **held).eval()
     measure = measures(scorer, tokenizer, held_out, list(records.read(sft_validation)), rlhf, most)
     told_apart = drift.told_apart(tokenizer, pairs, rlhf.batch, learner.eval())
     before, rewards_before = measure(learner)
@@ -95,7 +96,9 @@ def main(
         return load().eval() if rlhf.method == "full" else None
 
     def look(which: Any, frozen: Any) -> dict[str, float]:
-        answers = drift.probe(which, tokenizer, encoded, new_tokens=rlhf.max_new_tokens, batch=rlhf.batch, seed=seed)
+        answers = drift.probe(
+            which, tokenizer, encoded, new_tokens=rlhf.max_new_tokens, batch=speakers(rlhf), seed=seed
+        )
         texts = [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]
         given = rewards.score(scorer, tokenizer, spoken(probed, texts), rlhf.batch)
         return {
@@ -122,12 +125,11 @@ def main(
     steps = points[-1]["step"]
     seen = look(learner.eval(), frozen)
     drift.check(seen["kl_answer"], int(steps), rlhf.max_kl)
-    if rlhf.method != "full":
-        learner = adapters.merge(learner)
-    learner = learner.to(weights.device(compute)).eval()
     after, rewards_after = measure(learner)
     after |= {"kl": seen["kl_answer"]} | {name: seen[name] for name in before if name not in after}
     gain, error = mean(after - before for before, after in zip(rewards_before, rewards_after, strict=True))
+    if rlhf.method != "full":
+        learner = adapters.merge(learner)  # last of all, since the whole of it may have no room on the GPU
     learner.config.use_cache = True
     models.save(learner, tokenizer, model)
     summary = {f"{name}_before": value for name, value in before.items()} | {
@@ -139,6 +141,11 @@ def main(
     training.write_history(
         history, [{"step": 0} | first | points[0] | {"step": 0}, *points, {"step": steps, **summary}]
     )
+
+
+def speakers(rlhf: recipes.Rlhf) -> int:
+    """How many prompts are answered at once: that takes less memory than learning from them."""
+    return max(rlhf.batch, ANSWERED)
 
 
 def alike(first: "PreTrainedTokenizerBase", second: "PreTrainedTokenizerBase") -> bool:
@@ -176,7 +183,7 @@ def measures(
     known = rewards.references(conversations)
 
     def measure(policy: Any) -> tuple[dict[str, float], list[float]]:
-        answers = models.answer(policy, tokenizer, prompts, new_tokens=rlhf.max_new_tokens, batch=rlhf.batch)
+        answers = models.answer(policy, tokenizer, prompts, new_tokens=rlhf.max_new_tokens, batch=speakers(rlhf))
         texts = [text for text, _, _ in answers]
         each = rewards.score(scorer, tokenizer, spoken(prompts, texts), rlhf.batch)
         right = [

@@ -52,16 +52,16 @@ lora = recipes.Lora(r=4, alpha=8, dropout=0.0)
 tiny = recipes.Scratch(source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=32,
                       batch=4, steps=4, lr=0.01, warmup=0.1)
 kw = {"seed": 3, "compute": compute}
-plain = {"optimizer": "adamw", "gradient_checkpointing": False, "save": 0}
+plain = {"optimizer": "adamw", "gradient_checkpointing": False, "accumulate": 1}
 hub = recipes.Hub(source="hub", repo="base", revision="main", grow=0)
 base.main(T, T, Path("base"), Path("base.json"), base=tiny, **kw)
 base.main(T, T, Path("hub"), Path("hub.json"), base=hub, **kw)
 for method in ("lora", "full", "qlora"):
-    s = recipes.Sft(method=method, mode="chat", lr=0.01, schedule="linear", epochs=1.0, batch=8, accumulate=1,
+    s = recipes.Sft(method=method, mode="chat", lr=0.01, schedule="linear", epochs=1.0, batch=8, save=0,
                     context=64, warmup=0.1, packing=False, neftune=0.0, keep="last", lora=lora, **plain)
     sft.main(Path("base"), C, C, T, T, Path(method), Path(f"{method}.json"), lr="auto", sft=s, **kw)
 reward.main(Path("lora"), P, P, Path("reward"), Path("reward.json"),
-            reward=recipes.Reward(method="full", lr=0.001, epochs=1.0, batch=4, accumulate=1, context=64,
+            reward=recipes.Reward(method="full", lr=0.001, epochs=1.0, batch=4, save=0, context=64,
                                   lora=lora, **plain), **kw)
 r = recipes.Online(kind="online", algorithm="rloo", rewards="model", method="lora", lr=0.001, steps=2, batch=4,
                    generations=2, max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0, lora=lora, **plain)

@@ -30,17 +30,17 @@ TUNING: dict[str, Any] = {
     "batch": 4,
     "optimizer": "adamw",
     "gradient_checkpointing": False,
-    "save": 0,
+    "accumulate": 1,
 }
 ONLINE = recipes.Online(
     kind="online", algorithm="rloo", rewards="model", steps=2, generations=2, max_new_tokens=6, temperature=1.0,
     beta=0.05, max_kl=100.0, lora=LORA, **TUNING,
 )  # fmt: skip
 OFFLINE = recipes.Offline(
-    kind="offline", algorithm="dpo", epochs=1.0, accumulate=1, context=96, max_new_tokens=6, beta=0.1, max_kl=100.0,
+    kind="offline", algorithm="dpo", epochs=1.0, context=96, max_new_tokens=6, beta=0.1, max_kl=100.0,
     lora=LORA, **TUNING,
 )  # fmt: skip
-REWARD = recipes.Reward(epochs=1.0, accumulate=2, context=96, lora=LORA, **TUNING)
+REWARD = recipes.Reward(epochs=1.0, context=96, save=0, lora=LORA, **TUNING | {"accumulate": 2})
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_surrogate_gains_nothing_beyond_the_clip() -> None:
         ids=torch.zeros(1, 3), mask=torch.ones(1, 3), spoken=torch.ones(1, 3), old=torch.zeros(1, 3),
         values=torch.zeros(1, 3), advantages=torch.tensor([[1.0, 1.0, -1.0]]), returns=torch.tensor([[0.0, 1.0, 3.0]]),
     )  # fmt: skip
-    surrogate, missed, clipped = ppo.losses(now, torch.tensor([[0.0, 1.0, 1.0]]), batch)
+    surrogate, missed, clipped = ppo.losses(now, torch.tensor([[0.0, 1.0, 1.0]]), batch, batch.spoken.sum())
     assert surrogate.item() == pytest.approx(-(1 + 1.2 - 0.8) / 3)
     assert clipped.item() == pytest.approx(2 / 3)
     assert missed.item() == pytest.approx((0 + 0.8**2 + 2.8**2) / 2 / 3)  # values may move by 0.2 only
@@ -329,9 +329,8 @@ def nothing(home: Home, tmp_path: Path) -> dict[str, Path]:
 
 
 WRONG: dict[str, tuple[recipes.Rlhf, dict[str, Any], Callable[[Home, Path], dict[str, Path]], str]] = {
-    "batch": (ONLINE, {"batch": 5}, nothing, r"rlhf\.batch: found 5 answers, which rlhf\.generations \(2\)"),
+    "batch": (ONLINE, {"batch": 5}, nothing, r"rlhf\.batch: found 5 answers, 1 times in a step, which rlhf\.generations \(2\)"),
     "generations": (ONLINE, {"generations": 1}, nothing, r"rlhf\.generations: found 1; rloo compares"),
-    "checkpoints": (OFFLINE, {"save": 3}, nothing, r"rlhf\.save: found 3"),
     "another tokenizer": (ONLINE, {}, other_tokenizer, "other reads other tokens.*dvc repro reward"),
     "long prompts": (ONLINE, {}, long_prompts, r"long\.parquet holds no prompt that leaves room"),
     "no room at all": (ONLINE, {"max_new_tokens": 127}, nothing, "leaves room for rlhf.max_new_tokens"),

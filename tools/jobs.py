@@ -58,7 +58,7 @@ def base(recipe: recipes.Recipe, shape: Shape, precision: str) -> Planned:
     if isinstance(made, recipes.Hub):
         return Job("base", shape, None, precision, "single", 1, 0, 0), Work(0, 0), "nothing is trained"
     tuning = recipes.Tuning(
-        method="full", lr=made.lr, batch=made.batch, optimizer="adamw", gradient_checkpointing=False, save=0,
+        method="full", lr=made.lr, batch=made.batch, optimizer="adamw", gradient_checkpointing=False, accumulate=1,
         lora=recipes.Lora(r=1, alpha=1, dropout=0.0),
     )  # fmt: skip
     job = Job("base", shape, tuning, "fp32", "single", 1, made.batch, made.block, head="whole", scratch=True)

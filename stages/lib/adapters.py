@@ -10,6 +10,8 @@ from stages.lib import recipes, weights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+HEAD = "score"  # what transformers calls the head of a reward model, whatever the family
+
 
 def learning(compute: recipes.Compute, method: recipes.Method, *heads: str) -> dict[str, Any]:
     """Loading arguments of a model that is to learn; new ``heads`` are never put into 4 bits.

@@ -74,7 +74,7 @@ def divergence(policy: Any, frozen: Any | None, answers: Sequence[Answer], pad: 
     import torch
 
     total = 0.0
-    for indices in weights.by_length([answer.prompt + answer.said for answer in answers], batch):
+    for indices in weights.by_length([answer.prompt + answer.said for answer in answers], batch, policy):
         ids, mask, spoken = rollouts.laid_out([answers[index] for index in indices], pad, str(policy.device))
         words = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         with torch.no_grad():

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 def check(rlhf: recipes.Online, compute: recipes.Compute) -> None:
     """Refuse settings that can't be followed, before anything is loaded."""
-    if rlhf.batch % rlhf.generations:
+    if rlhf.batch * rlhf.accumulate % rlhf.generations:
         raise Refusal(
-            f"rlhf.batch: found {rlhf.batch} answers, which rlhf.generations ({rlhf.generations}) does not divide;"
-            " change one of them"
+            f"rlhf.batch: found {rlhf.batch} answers, {rlhf.accumulate} times in a step, which rlhf.generations"
+            f" ({rlhf.generations}) does not divide; change one of them"
         )
     if rlhf.algorithm != "ppo" and rlhf.generations < 2:
         raise Refusal(
@@ -136,6 +136,7 @@ def by_trl(
             **arguments,
             max_steps=rlhf.steps,
             per_device_train_batch_size=rlhf.batch,
+            gradient_accumulation_steps=rlhf.accumulate,
             num_generations=rlhf.generations,
             max_completion_length=rlhf.max_new_tokens,
             temperature=rlhf.temperature,

@@ -42,7 +42,7 @@ def assistant(
     if not encoded:
         raise Refusal("no validation record holds an assistant's turn within the context; raise split.validation")
     total, tokens = 0.0, 0
-    for indices in weights.by_length([ids for ids, _ in encoded], batch):
+    for indices in weights.by_length([ids for ids, _ in encoded], batch, model):
         ids, attention = weights.padded([encoded[i][0] for i in indices], 0, "right", str(model.device))
         spoken, _ = weights.padded([encoded[i][1] for i in indices], 0, "right", str(model.device))
         with torch.inference_mode():

@@ -72,7 +72,8 @@ def train(
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = args.learning_rate * (1 - (step - 1) / rlhf.steps)
-        places = [place for _ in range(rlhf.batch // rlhf.generations) for place in [next(order)] * rlhf.generations]
+        asked = rlhf.batch * rlhf.accumulate // rlhf.generations
+        places = [place for _ in range(asked) for place in [next(order)] * rlhf.generations]
         policy.eval()
         answers = rollouts.sample(
             policy, tokenizer, [prompts[place] for place in places], new_tokens=rlhf.max_new_tokens,
@@ -81,7 +82,7 @@ def train(
         rewards = judge(places, answers)
         batch, kl = taken(policy, frozen, head, answers, rewards, tokenizer.pad_token_id, rlhf)
         policy.train()
-        told = [learn(policy, head, batch, learned, optimizer, rlhf.temperature) for _ in range(EPOCHS)]
+        told = [learn(policy, head, batch, learned, optimizer, rlhf) for _ in range(EPOCHS)]
         found = {name: sum(each[name] for each in told) / EPOCHS for name in told[0]}
         drift.sound(policy, step)
         texts = [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]
@@ -133,10 +134,15 @@ def taken(
 
     ids, mask, spoken = rollouts.laid_out(answers, pad, str(policy.device))
     with torch.no_grad():
-        old, values = read(policy, head, ids, mask, rlhf.temperature)
+        found = [read(policy, head, some, seen, rlhf.temperature) for some, seen in parts(rlhf.batch, ids, mask)]
+        old, values = (torch.cat(each) for each in zip(*found, strict=True))
         with drift.start(policy, frozen) as before:
-            logits = before(input_ids=ids, attention_mask=mask, use_cache=False).logits
-            first = rollouts.log_likelihoods(logits, ids, rlhf.temperature)
+            first = torch.cat([
+                rollouts.log_likelihoods(
+                    before(input_ids=some, attention_mask=seen, use_cache=False).logits, some, rlhf.temperature
+                )
+                for some, seen in parts(rlhf.batch, ids, mask)
+            ])  # fmt: skip
         ratio = (old - first) * spoken
         earned = -rlhf.beta * ratio
         last = [len(answer.prompt) + len(answer.said) - 2 for answer in answers]
@@ -168,13 +174,17 @@ def whitened(values: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
     return (values - mean) / (variance + 1e-8).sqrt() * mask
 
 
+def parts(size: int, *rows: "torch.Tensor") -> Iterator[tuple["torch.Tensor", ...]]:
+    """As many rows of each at once as fit into memory together."""
+    return zip(*(each.split(size) for each in rows), strict=True)
+
+
 def losses(
-    now: "torch.Tensor", values: "torch.Tensor", batch: Batch
+    now: "torch.Tensor", values: "torch.Tensor", batch: Batch, count: "torch.Tensor"
 ) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
-    """(clipped surrogate, clipped value loss, share of tokens whose ratio is clipped), over the answers' tokens."""
+    """(clipped surrogate, clipped value loss, share of tokens whose ratio is clipped), as sums over ``count``."""
     import torch
 
-    count = batch.spoken.sum()
     ratio = ((now - batch.old) * batch.spoken).exp()
     bounded = ratio.clamp(1 - CLIP, 1 + CLIP)
     surrogate = -torch.minimum(ratio * batch.advantages, bounded * batch.advantages)
@@ -186,17 +196,20 @@ def losses(
 
 
 def learn(
-    policy: Any, head: Any, batch: Batch, learned: Sequence[Any], optimizer: Any, temperature: float
+    policy: Any, head: Any, batch: Batch, learned: Sequence[Any], optimizer: Any, rlhf: recipes.Online
 ) -> dict[str, float]:
     """One step of the optimiser over a batch; what it found."""
     import torch
 
-    now, values = read(policy, head, batch.ids, batch.mask, temperature)
-    surrogate, missed, clipped = losses(now, values, batch)
-    loss = surrogate + VALUE_WEIGHT * missed
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(learned, GRADIENT)
+    told = dict.fromkeys(("loss", "value_loss", "clip_ratio"), 0.0)
+    for some in map(Batch._make, parts(rlhf.batch, *batch)):
+        now, values = read(policy, head, some.ids, some.mask, rlhf.temperature)
+        surrogate, missed, clipped = losses(now, values, some, batch.spoken.sum())
+        loss = surrogate + VALUE_WEIGHT * missed
+        loss.backward()
+        for name, part in zip(told, (loss, missed, clipped), strict=True):
+            told[name] += part.item()
+    told["grad_norm"] = torch.nn.utils.clip_grad_norm_(learned, GRADIENT).item()
     optimizer.step()
     optimizer.zero_grad()
-    parts = {"loss": loss, "value_loss": missed, "clip_ratio": clipped, "grad_norm": norm}
-    return {name: part.item() for name, part in parts.items()}
+    return told

@@ -63,10 +63,10 @@ class Tuning(Section):
 
     method: Method
     lr: PositiveFloat
-    batch: PositiveInt  # of one process
+    batch: PositiveInt  # rows that one process reads at once
+    accumulate: PositiveInt  # such batches in a step
     optimizer: Optimizer
     gradient_checkpointing: bool
-    save: Count  # steps between checkpoints, from which a killed run goes on; 0 makes none
     lora: Lora
 
 
@@ -76,9 +76,9 @@ class Sft(Tuning):
     mode: Literal["chat", "text"]
     schedule: Literal["linear", "cosine"]
     epochs: PositiveFloat
-    accumulate: PositiveInt
     context: PositiveInt
     warmup: Share
+    save: Count  # steps between checkpoints, from which a killed run goes on; 0 makes none
     packing: bool
     neftune: Annotated[float, Field(ge=0)]  # noise of the embeddings (Jain et al. 2023); 0 makes none
     keep: Literal["last", "best"]  # the weights at the end, or where validation loss was lowest
@@ -88,12 +88,12 @@ class Reward(Tuning):
     """A Bradley-Terry reward model on ranked answers."""
 
     epochs: PositiveFloat
-    accumulate: PositiveInt
     context: PositiveInt
+    save: Count
 
 
 class Online(Tuning):
-    """Reinforcement learning on the policy's own answers; ``batch`` counts answers, those to one prompt together."""
+    """Reinforcement learning on the policy's own answers; ``batch`` counts answers."""
 
     kind: Literal["online"]
     algorithm: Literal["rloo", "grpo", "ppo"]
@@ -112,7 +112,6 @@ class Offline(Tuning):
     kind: Literal["offline"]
     algorithm: Literal["dpo", "kto", "orpo"]
     epochs: PositiveFloat
-    accumulate: PositiveInt
     context: PositiveInt
     max_new_tokens: PositiveInt  # of the answers by which it is measured
     beta: PositiveFloat

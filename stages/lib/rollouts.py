@@ -81,7 +81,7 @@ def read(model: Any, answers: Sequence[Answer], pad: int, batch: int) -> list[fl
     import torch
 
     found = [0.0] * len(answers)
-    for indices in weights.by_length([answer.prompt + answer.said for answer in answers], batch):
+    for indices in weights.by_length([answer.prompt + answer.said for answer in answers], batch, model):
         ids, mask, spoken = laid_out([answers[index] for index in indices], pad, str(model.device))
         with torch.no_grad():
             logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+LOGITS = 1 << 26  # numbers at once: a quarter of a GB in fp32
+
+
 def device(compute: Compute) -> str:
     """Where tensors go."""
     import torch
@@ -75,8 +78,18 @@ def padded(rows: Sequence[Sequence[int]], value: int, side: str, where: str) -> 
     return torch.tensor(ids, device=where), torch.tensor(mask, device=where)
 
 
-def by_length(rows: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]]:
-    """Indices in batches of rows of like length, so that little is padding."""
+def by_length(rows: Sequence[Sequence[int]], batch: int, speaker: Any = None) -> Iterator[list[int]]:
+    """Indices in batches of rows of like length, so that little is padding.
+
+    Of a ``speaker`` a number is wanted for each piece of its vocabulary, at each place: the larger that is, the fewer
+    rows at once.
+    """
+    vocabulary = speaker.config.get_text_config().vocab_size if speaker is not None else 0
     order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
-    for start in range(0, len(order), batch):
-        yield order[start : start + batch]
+    start = 0
+    while start < len(order):
+        end = min(start + batch, len(order))
+        while end - start > 1 and (end - start) * len(rows[order[end - 1]]) * vocabulary > LOGITS:
+            end -= 1
+        yield order[start:end]
+        start = end
