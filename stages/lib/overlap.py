@@ -108,17 +108,16 @@ def alike(one, other, values, starts, sizes, siblings, threshold):
 
 
 @compiled
-def rank(mine, shift, rarity, ends, ranked):
-    """Order a set by the rarity of its hashes in the bucket, then by the hashes themselves."""
+def rank(items, keys, ends, ranked):
+    """Order some items by their keys; those of one key stay in order."""
     ends[:] = 0
-    for value in mine:
-        ends[rarity[value >> shift] + 1] += 1
-    for place in range(1, len(ends)):
-        ends[place] += ends[place - 1]
-    for value in mine:
-        slot = rarity[value >> shift]
-        ranked[ends[slot]] = value
-        ends[slot] += 1
+    for key in keys:
+        ends[key + 1] += 1
+    for key in range(1, len(ends)):
+        ends[key] += ends[key - 1]
+    for place in range(len(items)):
+        ranked[ends[keys[place]]] = items[place]
+        ends[keys[place]] += 1
 
 
 @compiled
@@ -146,15 +145,19 @@ def join(one, other, parent, first, ring):
 def connect_many(members, parent, values, starts, sizes, siblings, threshold, first):
     """Join the rows of a large bucket that are alike; ``first`` is -1 for all rows, and is so again at the end.
 
+    Compiled when the first such bucket is met.
     From the largest set to the smallest, each is looked up by its rarest hashes in an index of those before it. For
     a hash the index holds a list of rows, the smallest set first and in time one row for a family, of which all are
     then compared: of a bucket of copies each row costs one comparison.
     """
-    rows = members[np.argsort(sizes[members])[::-1]]
     total, widest, room = 0, 0, 0
-    for row in rows:
+    for row in members:
         size = np.int64(sizes[row])
         total, widest, room = total + size, max(widest, size), room + size - needed(threshold * size) + 1
+    rows, keys, ends = np.empty(len(members), np.uint32), np.empty(max(len(members), widest), np.int64), np.empty(max(widest,64), np.int64)
+    for place in range(len(members)):
+        keys[place] = widest - sizes[members[place]]
+    rank(members, keys[:len(members)], ends, rows)
     bits = 1
     while 4 << bits < total and bits < SLOTS:
         bits += 1
@@ -175,11 +178,14 @@ def connect_many(members, parent, values, starts, sizes, siblings, threshold, fi
     held, following, count = np.empty(room, np.int32), np.empty(room, np.int32), 0
     # a family is a ring of places, of which `first` has one for the family's first row
     ring, seen, turn = np.arange(len(rows)), np.full(len(rows), -1), 0
-    ranked, ends = np.empty(widest, np.uint32), np.empty(34, np.int64)
+    ranked = np.empty(widest, np.uint32)
     for place in range(len(rows)):
         row = rows[place]
         size = np.int64(sizes[row])
-        rank(values[starts[row] : starts[row] + size], shift, rarity, ends, ranked)
+        mine = values[starts[row] : starts[row] + size]
+        for step in range(size):
+            keys[step] = rarity[mine[step] >> shift]
+        rank(mine, keys[:size], ends[:34], ranked)
         root = find(parent, row)
         if first[root] < 0:
             first[root] = place
@@ -218,30 +224,40 @@ def connect_many(members, parent, values, starts, sizes, siblings, threshold, fi
         first[find(parent, row)] = -1
 
 
+@compiled
+def joined(rows, parent):
+    """Whether some rows are one family already."""
+    root = find(parent, rows[0])
+    for row in rows[1:]:
+        if find(parent, row) != root:
+            return False
+    return True
+
+
 @compiled_for(
     given(types.uint32), given(types.int64), filled(types.uint32), given(types.uint32), given(types.int64),
     given(types.uint32), given(types.uint64), types.float64,
 )  # fmt: skip
-def connect(members, bounds, parent, values, starts, sizes, siblings, threshold):
-    """Join, in each bucket, the rows that are alike: ``members[bounds[b]:bounds[b + 1]]`` are bucket b."""
-    first = np.empty(0, np.int32)
+def connect_few(members, bounds, parent, values, starts, sizes, siblings, threshold):
+    """Join the rows of small buckets that are alike."""
     for bucket in range(len(bounds) - 1):
         rows = members[bounds[bucket] : bounds[bucket + 1]]
         # most buckets hold two rows that an earlier band joined
-        root, joined = find(parent, rows[0]), True
-        for row in rows[1:]:
-            if find(parent, row) != root:
-                joined = False
-                break
-        if joined:
-            continue
-        if len(rows) > FEW:
-            if not len(first):
-                first = np.full(len(parent), -1, np.int32)
-            connect_many(rows, parent, values, starts, sizes, siblings, threshold, first)
+        if len(rows) > FEW or joined(rows, parent):
             continue
         for place in range(1, len(rows)):
             for other in rows[:place]:
                 one, two = find(parent, rows[place]), find(parent, other)
                 if one != two and alike(rows[place], other, values, starts, sizes, siblings, threshold):
                     parent[max(one, two)] = min(one, two)
+
+
+def connect(members, bounds, parent, values, starts, sizes, siblings, threshold):
+    """Join, in each bucket, the rows that are alike: ``members[bounds[b]:bounds[b + 1]]`` are bucket b."""
+    connect_few(members, bounds, parent, values, starts, sizes, siblings, threshold)
+    large = np.flatnonzero(np.diff(bounds) > FEW)
+    first = np.full(len(parent) if len(large) else 0, -1, dtype=np.int32)
+    for begin, end in zip(bounds[large], bounds[large + 1], strict=True):
+        rows = members[begin:end]
+        if not joined(rows, parent):
+            connect_many(rows, parent, values, starts, sizes, siblings, threshold, first)
