@@ -20,6 +20,7 @@ from stages.lib.compiling import compiled, compiled_for, filled, given
 FEW = 32  # rows in a bucket, of which all pairs are compared
 WORDS = 8  # of 64 bits in a sketch
 SLOTS = 24  # bits at most, in the tables of a large bucket
+LEVELS = 34  # of rarity
 NEAR = 1e-6  # more than rounding can add to a number of shingles
 N1, N3, N7, N63 = np.uint64(1), np.uint64(3), np.uint64(7), np.uint64(63)
 
@@ -109,10 +110,10 @@ def alike(one, other, values, starts, sizes, siblings, threshold):
 
 @compiled
 def rank(items, keys, ends, ranked):
-    """Order some items by their keys; those of one key stay in order."""
+    """Order some items by their keys, which are less than there are ends; those of one key stay in order."""
     ends[:] = 0
-    for key in keys:
-        ends[key + 1] += 1
+    for place in range(len(items)):
+        ends[keys[place] + 1] += 1
     for key in range(1, len(ends)):
         ends[key] += ends[key - 1]
     for place in range(len(items)):
@@ -132,32 +133,22 @@ def may_be_alike(one, other, rows, sketches, sizes, threshold):
 
 
 @compiled
-def join(one, other, parent, first, ring):
-    """Make two families of a bucket one: their trees and their rings."""
-    low, high = min(one, other), max(one, other)
-    parent[high] = low
-    ring[first[low]], ring[first[high]] = ring[first[high]], ring[first[low]]
-    first[high] = -1
-    return low
+def connect_many(members, parent, values, starts, sizes, siblings, threshold):
+    """Join the rows of a large bucket that are alike; compiled when the first such bucket is met.
 
-
-@compiled
-def connect_many(members, parent, values, starts, sizes, siblings, threshold, first):
-    """Join the rows of a large bucket that are alike; ``first`` is -1 for all rows, and is so again at the end.
-
-    Compiled when the first such bucket is met.
-    From the largest set to the smallest, each is looked up by its rarest hashes in an index of those before it. For
-    a hash the index holds a list of rows, the smallest set first and in time one row for a family, of which all are
-    then compared: of a bucket of copies each row costs one comparison.
+    From the largest set to the smallest, each is looked up by its rarest hashes in an index of those before it, which
+    holds for a hash a list of rows, the smallest set first. Where rows of one family stand side by side in a list, a row
+    of that family leaps over them: of a bucket of copies each row costs one comparison.
     """
     total, widest, room = 0, 0, 0
     for row in members:
         size = np.int64(sizes[row])
         total, widest, room = total + size, max(widest, size), room + size - needed(threshold * size) + 1
-    rows, keys, ends = np.empty(len(members), np.uint32), np.empty(max(len(members), widest), np.int64), np.empty(max(widest,64), np.int64)
+    keys, ends = np.empty(max(len(members), widest), np.int64), np.empty(max(LEVELS, widest) + 1, np.int64)
     for place in range(len(members)):
         keys[place] = widest - sizes[members[place]]
-    rank(members, keys[:len(members)], ends, rows)
+    rows, ranked = np.empty(len(members), np.uint32), np.empty(widest, np.uint32)
+    rank(members, keys, ends, rows)
     bits = 1
     while 4 << bits < total and bits < SLOTS:
         bits += 1
@@ -168,60 +159,49 @@ def connect_many(members, parent, values, starts, sizes, siblings, threshold, fi
         for value in values[starts[row] : starts[row] + sizes[row]]:
             heads[value >> shift] += 1
             sketches[place, value & N7] ^= N1 << ((value >> N3) & N63)
-    rarity = np.empty(1 << bits, np.uint8)  # the logarithm of how often
+    rarity = np.zeros(1 << bits, np.uint8)  # the logarithm of how often
     for slot in range(1 << bits):
-        rarity[slot] = 0
         while heads[slot]:
             heads[slot] >>= 1
             rarity[slot] += 1
     heads[:] = -1
-    held, following, count = np.empty(room, np.int32), np.empty(room, np.int32), 0
-    # a family is a ring of places, of which `first` has one for the family's first row
-    ring, seen, turn = np.arange(len(rows)), np.full(len(rows), -1), 0
-    ranked = np.empty(widest, np.uint32)
+    # of each entry of the index: the place of its row, the next in its list, and one behind which its family ends
+    held, following, leap, count = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32), 0
+    met = np.full(len(rows), -1, np.int32)
     for place in range(len(rows)):
         row = rows[place]
         size = np.int64(sizes[row])
         mine = values[starts[row] : starts[row] + size]
         for step in range(size):
             keys[step] = rarity[mine[step] >> shift]
-        rank(mine, keys[:size], ends[:34], ranked)
+        rank(mine, keys, ends[:LEVELS], ranked)
         root = find(parent, row)
-        if first[root] < 0:
-            first[root] = place
-        else:
-            ring[place], ring[first[root]] = ring[first[root]], ring[place]
-        begin = turn
         for step in range(size - needed(2 * threshold / (1 + threshold) * size) + 1):
-            turn += 1
             # what shares nothing rarer shares at most the rest, which is enough for small sets alone
             largest = (size - step) * (1 + threshold) / threshold - size + NEAR
-            before, at = -1, heads[ranked[step] >> shift]
+            at = heads[ranked[step] >> shift]
             while at >= 0 and sizes[rows[held[at]]] <= largest:
-                family = find(parent, rows[held[at]])
-                if seen[first[family]] == turn:  # an earlier entry stands for it
-                    at = following[at]
-                    following[before] = at
+                other = held[at]
+                family = find(parent, rows[other])
+                if family == root:
+                    beyond = leap[at]
+                    while beyond >= 0 and find(parent, rows[held[beyond]]) == root:
+                        beyond = leap[beyond]
+                    leap[at] = beyond
+                    at = beyond
                     continue
-                if family != root and seen[first[family]] <= begin:
-                    other = held[at]
-                    while True:
-                        if may_be_alike(place, other, rows, sketches, sizes, threshold) and alike(
-                            row, rows[other], values, starts, sizes, siblings, threshold
-                        ):
-                            root = family = join(root, family, parent, first, ring)
-                            break
-                        other = ring[other]
-                        if other == held[at]:
-                            break
-                seen[first[family]] = turn
-                before, at = at, following[at]
+                if met[other] != place:
+                    met[other] = place
+                    if may_be_alike(place, other, rows, sketches, sizes, threshold) and alike(
+                        row, rows[other], values, starts, sizes, siblings, threshold
+                    ):
+                        parent[max(family, root)] = min(family, root)
+                        root = min(family, root)
+                at = following[at]
         for step in range(size - needed(threshold * size) + 1):
             slot = ranked[step] >> shift
-            held[count], following[count], heads[slot] = place, heads[slot], count
+            held[count], following[count], leap[count], heads[slot] = place, heads[slot], heads[slot], count
             count += 1
-    for row in rows:
-        first[find(parent, row)] = -1
 
 
 @compiled
@@ -256,8 +236,7 @@ def connect(members, bounds, parent, values, starts, sizes, siblings, threshold)
     """Join, in each bucket, the rows that are alike: ``members[bounds[b]:bounds[b + 1]]`` are bucket b."""
     connect_few(members, bounds, parent, values, starts, sizes, siblings, threshold)
     large = np.flatnonzero(np.diff(bounds) > FEW)
-    first = np.full(len(parent) if len(large) else 0, -1, dtype=np.int32)
     for begin, end in zip(bounds[large], bounds[large + 1], strict=True):
         rows = members[begin:end]
         if not joined(rows, parent):
-            connect_many(rows, parent, values, starts, sizes, siblings, threshold, first)
+            connect_many(rows, parent, values, starts, sizes, siblings, threshold)
