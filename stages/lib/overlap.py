@@ -1,17 +1,16 @@
-# mypy: disable-error-code="no-untyped-def,assignment,import-untyped"
+# mypy: disable-error-code="no-untyped-def,assignment,call-arg"
 """Exact Jaccard similarity of sets of 32-bit hashes, and the families that it makes; compiled.
 
 The same families as :func:`stages.lib.minhash.connect` finds. Sets lie in ascending order, and a comparison stops as
-soon as the threshold is out of reach. In a small bucket all pairs are compared. In a large one only those that bounds
-cannot tell apart, which never lose a pair that is alike: two rows must share one of their rarest shingles (prefix
-filtering; Bayardo et al. 2007), early enough in both for their sizes (Xiao et al. 2008), and what their sketches of
-512 bits do not share is not shared (after Sandes et al. 2019). Not covered: finding the buckets. What still grows with the
-square, at some nanoseconds a pair, are rows that share rare shingles with most others without being alike, and
-strangers of a large family whose sketches must be held against all of it.
+soon as the threshold is out of reach. In a small bucket all pairs are compared. In a large one only those that no bound
+tells apart, and no bound loses a pair that is alike: two rows must share one of their rarest hashes (prefix filtering;
+Bayardo et al. 2007), early enough for their sizes (Xiao et al. 2008), and the bits in which sketches of their sets
+differ are no more than what they may differ in (after Sandes et al. 2019). So letters of one form, each with words of
+its own in the gaps, cost about as much each however many they are. Not covered: finding the buckets. What still grows
+with the square, at some 0.1 microseconds a pair: letters whose rarest words are the same few, and are not alike.
 """
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -137,8 +136,8 @@ def connect_many(members, parent, values, starts, sizes, siblings, threshold):
     """Join the rows of a large bucket that are alike; compiled when the first such bucket is met.
 
     From the largest set to the smallest, each is looked up by its rarest hashes in an index of those before it, which
-    holds for a hash a list of rows, the smallest set first. Where rows of one family stand side by side in a list, a row
-    of that family leaps over them: of a bucket of copies each row costs one comparison.
+    holds for a hash a list of rows, the smallest set first. Where rows of one family stand side by side in a list, a
+    row of that family leaps over them: of a bucket of copies each row costs one comparison.
     """
     total, widest, room = 0, 0, 0
     for row in members:
@@ -207,11 +206,10 @@ def connect_many(members, parent, values, starts, sizes, siblings, threshold):
 @compiled
 def joined(rows, parent):
     """Whether some rows are one family already."""
-    root = find(parent, rows[0])
-    for row in rows[1:]:
-        if find(parent, row) != root:
-            return False
-    return True
+    root, place = find(parent, rows[0]), 1
+    while place < len(rows) and find(parent, rows[place]) == root:
+        place += 1
+    return place == len(rows)
 
 
 @compiled_for(
