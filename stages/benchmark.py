@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, determinism, models, paramfile, perplexity, recipes, records
+from stages.lib import contract, determinism, models, paramfile, perplexity, recipes, records, weights
 from stages.lib.contract import Dep, Out, Refusal, Word
 
 ANSWERS = 48  # prompts answered for a reader, and to see whether answers end
@@ -32,7 +32,7 @@ def main(
     determinism.pin(seed, compute.device, compute.threads)
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     tokenizer = models.load_tokenizer(model)
-    loaded = models.load(model, compute).eval()
+    loaded = models.load(model, compute, device_map=weights.room(model, compute)).eval()
     models.check_context(loaded, benchmark.context, "benchmark.context")
     read = perplexity.assistant(
         loaded, tokenizer, records.read(validation), batch=benchmark.batch, context=benchmark.context

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from stages.lib import determinism, models, pretrain, recipes, training
+from stages.lib import determinism, models, pretrain, recipes, training, weights
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
 
@@ -262,3 +262,15 @@ def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:
 def test_a_log_keeps_numbers_and_no_clocks() -> None:
     logs = {"loss": 1.23456789, "train_runtime": 3.2, "epoch": 1.0, "eval_steps_per_second": 9.0, "note": "x"}
     assert training.rounded(logs) == {"loss": 1.234568}
+
+
+@pytest.mark.parametrize(("free", "where"), [(10**9, "cuda"), (10**4, "auto")])
+def test_a_model_that_only_answers_may_lie_partly_in_the_cpus_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free: int, where: str
+) -> None:
+    models.new_llama(SCRATCH, models.train_tokenizer(TEXTS, 400, 128)).save_pretrained(tmp_path)
+    assert weights.room(tmp_path, COMPUTE) == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, free))
+    assert weights.room(tmp_path, COMPUTE.model_copy(update={"device": "auto"})) == where
+    assert ("the GPU has" in capsys.readouterr().err) == (where == "auto")

@@ -4,7 +4,9 @@ Weights are safetensors only, and code from a model's folder is never run. Not c
 (``stages/lib/models.py``).
 """
 
-from collections.abc import Iterator, Sequence
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 
 LOGITS = 1 << 26  # numbers at once: a quarter of a GB in fp32
+HELD = 0.9  # of the GPU's free memory may go to weights
 
 
 def device(compute: Compute) -> str:
@@ -61,6 +64,34 @@ def placed(kind: Any, folder: Path, compute: Compute, **more: Any) -> "PreTraine
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     return model
+
+
+def room(folder: Path, compute: Compute) -> str:
+    """Where a model goes that only answers: its device, or ``auto`` for weights that one GPU has no room for.
+
+    Then they lie on several, and the rest in the CPU's memory, which is slow and works.
+    """
+    import torch
+    from safetensors import safe_open
+
+    where = device(compute)
+    if where == "cpu":
+        return where
+    wanted, each = 0, dtype(compute).itemsize
+    for path in folder.glob("*.safetensors"):
+        with safe_open(str(path), "pt") as opened:
+            names: Iterable[str] = opened.keys()
+            for held in map(opened.get_slice, names):
+                wanted += math.prod(held.get_shape()) * (1 if held.get_dtype() in ("I8", "U8") else each)
+    free = torch.cuda.mem_get_info()[0]
+    if wanted <= HELD * free:
+        return where
+    print(
+        f"{folder}: {wanted / 2**30:.1f} GiB of weights, and the GPU has {free / 2**30:.1f} GiB free: a part of them"
+        " stays in the CPU's memory, which is slow",
+        file=sys.stderr,
+    )
+    return "auto"
 
 
 def padded(rows: Sequence[Sequence[int]], value: int, side: str, where: str) -> tuple["torch.Tensor", "torch.Tensor"]:
