@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.lib import checkpoints, models, progress, training
@@ -73,4 +74,29 @@ def explained(where: checkpoints.Place) -> Iterator[None]:
             raise
         shutil.rmtree(where.scratch, ignore_errors=True)
         again = "the same command goes on from the last checkpoint" if where.found else "the run begins anew"
-        raise Refusal(f"{where.scratch}: no room on the disk for a checkpoint; make some: {again}") from None
+        raise Refusal(
+            f"{where.scratch}: no room on the disk for a checkpoint; make some: {again}{checkpoints.others(where)}"
+        ) from None
+
+
+@contextmanager
+def all_or_none(*outs: Path) -> Iterator[None]:
+    """Write all of a stage's outputs or leave none of them behind."""
+    from safetensors import SafetensorError
+
+    done = False
+    try:
+        yield
+        done = True
+    except (OSError, SafetensorError) as error:
+        if not NO_ROOM.search(str(error)):
+            raise
+        raise Refusal(
+            f"{outs[0]}: no room on the disk for it; make some and run it again: it goes on at its last checkpoint if"
+            " the recipe saves any"
+        ) from None
+    finally:
+        for out in [] if done else outs:
+            shutil.rmtree(out, ignore_errors=True)
+            if out.is_file():
+                out.unlink()
