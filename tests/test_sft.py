@@ -135,12 +135,12 @@ def test_noise_leaves_with_the_training(home: Home, tmp_path: Path, monkeypatch:
 
 
 def test_the_best_weights_are_kept_where_the_loss_rises_again(home: Home, plain: Run, tmp_path: Path) -> None:
-    for method, start in (("full", "base"), ("lora", "plain/model")):
-        run = home.run(tmp_path / method, start=Path(start), lr=0.05, epochs=20.0, keep="best", method=method)
+    for method, start, lr in (("full", "base", 0.05), ("lora", "plain/model", 0.5)):
+        run = home.run(tmp_path / method, start=Path(start), lr=lr, epochs=20.0, keep="best", method=method)
         losses, last = run.losses(), run.points[-1]
         after = {step: loss for step, loss in losses.items() if step}
         best = min(after, key=after.__getitem__)
-        assert after[best] < after[max(after)] - 0.05  # else nothing is shown
+        assert after[best] < after[max(after)] - 0.005  # else nothing is shown
         assert (last["kept_step"], last["kept_eval_loss"]) == (best, after[best])
         assert home.loss(run.model, home.other) == pytest.approx(after[best], abs=2e-6)
 
