@@ -14,9 +14,10 @@ from stages.lib import determinism
 determinism.pin(1, "cpu", 1)  # before anything imports torch
 
 import torch  # noqa: E402
+from transformers import PreTrainedTokenizerFast  # noqa: E402
 
 from stages import sft  # noqa: E402
-from stages.lib import launch, lessons, models, records, training  # noqa: E402
+from stages.lib import checkpoints, fitting, launch, lessons, models, records, training  # noqa: E402
 from stages.lib.contract import Refusal  # noqa: E402
 from tests import families  # noqa: E402
 from tests.toy_sft import COMPUTE, PLAIN, Home, Run  # noqa: E402
@@ -47,8 +48,7 @@ def test_a_run_learns_and_its_history_counts_what_was_cut(home: Home, plain: Run
     assert set(plain.losses()) == {0, 4, 8}
     assert {plain.points[0][name] for name in ("truncated", "cut_answers", "left_out", "tokens_lost")} == {0}
     assert apart(plain.weights, home.weights(home.base)) > 0.01
-    config = json.loads((plain.model / "config.json").read_text(encoding="utf-8"))
-    assert config["use_cache"] is True and "_name_or_path" not in config
+    assert json.loads((plain.model / "config.json").read_text(encoding="utf-8"))["use_cache"] is True
 
 
 @pytest.mark.parametrize("changes", [{"batch": 1}, {"batch": 3}, {"batch": 16}, {"packing": True, "batch": 2}], ids=str)
@@ -242,36 +242,55 @@ def small_files() -> Iterator[Callable[[int], None]]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize(("method", "full_at"), [("full", "model"), ("lora", "adapter"), ("full", "history")])
+def test_a_disk_that_is_full_is_told_apart_from_other_errors(
+    home: Home, tmp_path: Path, small_files: Callable[[int], None]
+) -> None:
+    for folder in ("run/part", "old/last"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "old/last/optimizer.pt").write_bytes(bytes(60_000_000))
+    where = checkpoints.Place(tmp_path / "run/part", 3, tmp_path / "run/last")
+    with pytest.raises(Exception, match="other"), fitting.explained(where):
+        raise Exception("other")
+    small_files(1000)
+    with pytest.raises(Refusal, match=r"run begins anew; .* holds 0\.1 GB of 1 other runs"), fitting.explained(where):
+        home.tokenizer.save_pretrained(tmp_path / "run/part")
+    assert not where.scratch.exists()
+
+
+# what is called right after the disk is full, and how many bytes a file may still have
+LAST_WORDS: dict[str, tuple[Any, str, int]] = {
+    "model": (launch, "whole", 2000),
+    "adapter": (launch, "whole", 2000),
+    "tokenizer": (PreTrainedTokenizerFast, "save_pretrained", 1000),
+    "history": (training, "write_history", 10),
+}
+
+
+@pytest.mark.parametrize("full_at", LAST_WORDS)
 def test_a_disk_that_is_full_at_the_end_costs_no_step(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_files: Callable[[int], None], method: str,
-    full_at: str,
-) -> None:  # fmt: skip
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_files: Callable[[int], None], full_at: str
+) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    method = "lora" if full_at == "adapter" else "full"
     expected = home.run(tmp_path / "unbroken", method=method, save=3)
-    whole, write, made = launch.whole, training.write_history, training.recorder
+    owner, name, most = LAST_WORDS[full_at]
+    call, made = getattr(owner, name), training.recorder
     known: list[int] = []
 
-    def full_before_the_model(*words: Any) -> Any:
-        small_files(2000)
-        return whole(*words)
-
-    def full_before_the_history(*words: Any) -> None:
-        small_files(10)
-        write(*words)
+    def full(*words: Any, **more: Any) -> Any:
+        if "checkpoint-" not in str(words):  # these are written before
+            small_files(most)
+        return call(*words, **more)
 
     def listening(points: list[training.Point]) -> Any:
         known.append(len(points))
         return made(points)
 
     with monkeypatch.context() as patch:
-        if full_at == "history":
-            patch.setattr(training, "write_history", full_before_the_history)
-        else:
-            patch.setattr(launch, "whole", full_before_the_model)
+        patch.setattr(owner, name, full)
         with pytest.raises(Refusal, match=r"no room on the disk.*make some and run it again"):
             home.run(tmp_path / "broken", method=method, save=3)
-    small_files(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    small_files(resource.RLIM_INFINITY)
     assert list((tmp_path / "broken").iterdir()) == []
     assert len(list((tmp_path / "data/checkpoints").glob("sft-*/last"))) == 1
     monkeypatch.setattr(training, "recorder", listening)

@@ -60,7 +60,6 @@ def chooser(best: checkpoints.Best) -> "TrainerCallback":
 def explained(where: checkpoints.Place) -> Iterator[None]:
     """Say in words what a machine runs out of; the last whole checkpoint stays."""
     import torch
-    from safetensors import SafetensorError
 
     try:
         yield
@@ -69,7 +68,7 @@ def explained(where: checkpoints.Place) -> Iterator[None]:
             f"the GPU's memory is full ({' '.join(str(error).split())[:160]}): lower batch and raise accumulate by as"
             " much, lower context, set gradient_checkpointing: true, or choose lora, qlora or an 8-bit optimizer"
         ) from None
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # torch, safetensors and tokenizers each have a kind of their own for a full disk
         if not NO_ROOM.search(str(error)):
             raise
         shutil.rmtree(where.scratch, ignore_errors=True)
@@ -82,13 +81,11 @@ def explained(where: checkpoints.Place) -> Iterator[None]:
 @contextmanager
 def all_or_none(*outs: Path) -> Iterator[None]:
     """Write all of a stage's outputs or leave none of them behind."""
-    from safetensors import SafetensorError
-
     done = False
     try:
         yield
         done = True
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # as above
         if not NO_ROOM.search(str(error)):
             raise
         raise Refusal(
