@@ -194,7 +194,7 @@ def ends_cut(home: Home, folder: Path) -> dict[str, Any]:
 
 NOTHING = r"none holds nothing to learn from in sft\.mode {} within sft\.context \(128\): raise it"
 WRONG: dict[str, tuple[Callable[[Home, Path], dict[str, Any]], str]] = {
-    "a model without a chat template": (lambda home, _: {"start": home.mute()}, r"mute has no chat template: `dvc repro base`"),
+    "a model without a chat template": (lambda home, _: {"start": home.mute()}, r"mute has no chat template: `dvc"),
     "a context beyond the model": (lambda *_: {"context": 129}, r"sft\.context: found 129; the model reads at most"),
     "all too long": (lambda home, _: {"train": home.long}, r"long holds nothing to learn .* \(128\): raise it"),
     "no rows": (lambda home, _: {"train": home.none}, NOTHING.format("chat")),
