@@ -1,0 +1,312 @@
+"""Three ways to train the same model on the same rows, each timed from inside by the same clock.
+
+``stage`` is the sft stage, ``trl`` trl's own script with its command line, ``bare`` a loop of plain PyTorch over the
+very batches that the stage has seen; ``model`` makes what they start from. A run is a process of its own:
+``python -m benchmarks.racers WHO`` reads ``race.json`` in the current folder and writes ``WHO.json``. The clock runs
+from the end of step ``WARM`` to that of the last one; evaluation is left out, and so is what is saved at the end.
+Not covered: several processes.
+"""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.lib import adapters, determinism, recipes
+from stages.lib.training import OPTIMIZERS
+from tools.shapes import Shape
+
+WARM = 2  # steps before the clock starts: first touches of memory, kernels that are compiled
+MODEL, BATCHES = Path("model"), Path("batches.pt")
+PAD = 0  # the tokenizer's own padding, which no text holds
+
+
+@dataclass(frozen=True)
+class Race:
+    """What all three are told."""
+
+    shape: Shape
+    method: recipes.Method
+    packing: bool
+    context: int
+    batch: int
+    steps: int
+    checkpoint: bool  # activations are computed anew
+    optimizer: recipes.Optimizer
+    device: str
+    seed: int = 1
+    lr: float = 0.001
+    warmup: float = 0.05
+    rank: int = 64
+
+    @property
+    def every(self) -> int:
+        """Steps from one log to the next, as the stage has it."""
+        return max(1, self.steps // 50)
+
+    @property
+    def half(self) -> bool:
+        """Whether it calculates in bf16."""
+        return self.device != "cpu"
+
+    def compute(self) -> recipes.Compute:
+        """Where the stage runs."""
+        here = "cpu" if self.device == "cpu" else "auto"
+        return recipes.Compute(
+            device=here, threads=1 if here == "cpu" else 8, precision="bf16" if self.half else "fp32", launch="single"
+        )
+
+    def sft(self) -> recipes.Sft:
+        """The stage's part of a recipe."""
+        return recipes.Sft(
+            mode="chat", method=self.method, lr=self.lr, schedule="linear", epochs=1.0, batch=self.batch, accumulate=1,
+            context=self.context, warmup=self.warmup, packing=self.packing, neftune=0.0, keep="last", save=0,
+            optimizer=self.optimizer, gradient_checkpointing=self.checkpoint,
+            lora=recipes.Lora(r=self.rank, alpha=self.rank, dropout=0.0),
+        )  # fmt: skip
+
+
+class Clock:
+    """Wall and processor seconds of steps, without what is taken aside."""
+
+    def __init__(self) -> None:
+        self.marks: list[tuple[float, float]] = []
+        self.aside = [0.0, 0.0]
+        self.batches: list[dict[str, Any]] = []
+        self.begun = 0.0
+        self.loss = 0.0
+
+    def now(self) -> tuple[float, float]:
+        """The present, when the device has done what it was told."""
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.monotonic(), time.process_time()
+
+    def mark(self) -> None:
+        """A step has ended; only the marks at both ends wait for the device."""
+        now = self.now() if len(self.marks) < WARM else (time.monotonic(), time.process_time())
+        self.marks.append((now[0] - self.aside[0], now[1] - self.aside[1]))
+
+    def finish(self) -> None:
+        """The last step has ended on the device, too."""
+        now = self.now()
+        self.marks[-1] = (now[0] - self.aside[0], now[1] - self.aside[1])
+
+    def told(self) -> dict[str, float]:
+        """The figures of the timed steps."""
+        import torch
+
+        seen = [batch["input_ids"] for batch in self.batches[WARM : len(self.marks)]]
+        real = sum(int((ids != PAD).sum()) for ids in seen)
+        (wall, cpu), (end_wall, end_cpu) = self.marks[WARM - 1], self.marks[-1]
+        found = {
+            "steps": float(len(self.marks) - WARM), "tokens": float(real), "room": float(sum(map(torch.numel, seen))),
+            "wall": end_wall - wall, "cpu": end_cpu - cpu, "begun": self.begun, "loss": self.loss,
+        }  # fmt: skip
+        if torch.cuda.is_available():
+            free, room = torch.cuda.mem_get_info()
+            beside = room - free - torch.cuda.memory_reserved()
+            found |= {
+                "allocated": float(torch.cuda.max_memory_allocated()),
+                "reserved": float(torch.cuda.max_memory_reserved() + beside),
+            }
+        return found
+
+
+def watched(clock: Clock) -> None:
+    """Have every trainer of this process tell the clock, whoever makes it; nothing is written when it has finished."""
+    import transformers
+    from transformers import Trainer, TrainerCallback, trainer
+
+    class Told(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            clock.begun = time.monotonic() - clock.aside[0]
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            clock.mark()
+            if state.global_step == state.max_steps:
+                clock.finish()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            clock.loss = (logs or {}).get("train_loss", clock.loss)
+
+    fetch, evaluate = Trainer.get_batch_samples, Trainer.evaluate
+
+    def fetched(self: Any, *words: Any) -> Any:
+        batches, count = fetch(self, *words)
+        clock.batches += batches
+        return batches, count
+
+    def evaluated(self: Any, *words: Any, **more: Any) -> Any:
+        before = clock.now()
+        found = evaluate(self, *words, **more)
+        clock.aside = [kept + now - then for kept, now, then in zip(clock.aside, clock.now(), before, strict=True)]
+        return found
+
+    trainer.DEFAULT_CALLBACKS.append(Told)
+    Trainer.get_batch_samples, Trainer.evaluate = fetched, evaluated
+    Trainer.save_model = lambda *_: None
+    transformers.logging.set_verbosity_error()
+
+
+def stage(race: Race, clock: Clock) -> None:
+    """The sft stage, from its files to its history."""
+    import torch
+
+    compute = race.compute()
+    determinism.pin(race.seed, compute.device, compute.threads)
+    watched(clock)
+    from stages import sft
+    from stages.lib import models
+
+    models.save = lambda *_: None
+    adapters.merge = lambda model: model
+    if race.method != "full":
+        import peft
+
+        peft.PeftModel.save_pretrained = lambda *_, **__: None
+    tables = [Path("train.parquet"), Path("validation.parquet")]
+    sft.main(
+        MODEL, *tables, *tables, Path("made"), Path("history.json"),
+        seed=race.seed, lr="auto", compute=compute, sft=race.sft(),
+    )  # fmt: skip
+    batches = [{key: value.cpu() for key, value in batch.items()} for batch in clock.batches]
+    torch.save(batches, BATCHES)
+
+
+def trl(race: Race, clock: Clock) -> None:
+    """``trl sft`` with the words that give the same work."""
+    watched(clock)
+    from trl.scripts import sft
+
+    words: dict[str, Any] = {
+        "model_name_or_path": MODEL, "dataset_name": "rows", "output_dir": "trl", "optim": optimizer(race),
+        "max_steps": race.steps, "per_device_train_batch_size": race.batch, "max_length": race.context,
+        "learning_rate": race.lr, "warmup_steps": round(race.steps * race.warmup), "adam_beta2": 0.95,
+        "lr_scheduler_type": "linear", "logging_steps": race.every, "seed": race.seed, "assistant_only_loss": True,
+        "gradient_checkpointing": race.checkpoint, "save_strategy": "no", "report_to": "none", "packing": race.packing,
+        "bf16": race.half, "use_cpu": not race.half, "dtype": "float32" if race.method == "full" or not race.half
+        else "bfloat16", "train_sampling_strategy": "random" if race.packing else "group_by_length",
+    }  # fmt: skip
+    if race.method != "full":
+        words |= {"use_peft": True, "lora_r": race.rank, "lora_alpha": race.rank, "lora_dropout": 0.0}
+        words |= {"lora_target_modules": "all-linear"}
+    if race.method == "qlora":
+        words |= {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "use_bnb_nested_quant": True}
+    told = [part for key, value in words.items() for part in (f"--{key}", str(value))]
+    sft.main(*sft.make_parser().parse_args_and_config(told, fail_with_unknown_args=False))
+
+
+def bare(race: Race, clock: Clock) -> None:
+    """A loop such as one writes it by hand, over the stage's batches."""
+    compute = race.compute()
+    import torch
+
+    if "MKL_CBWR" in os.environ or race.half:
+        determinism.pin(race.seed, compute.device, compute.threads)
+    else:
+        torch.set_num_threads(compute.threads)
+    from transformers import AutoModelForCausalLM
+
+    keys = adapters.learning(compute, race.method)
+    loaded = {"dtype": torch.bfloat16 if race.half else torch.float32, "device_map": race.device} | keys
+    model: Any = AutoModelForCausalLM.from_pretrained(str(MODEL), **loaded)
+    if found := adapters.config(race.sft(), model):
+        from peft import get_peft_model, prepare_model_for_kbit_training
+
+        if race.method == "qlora":
+            model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        model = get_peft_model(model, found)
+    if race.checkpoint:
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    moving = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = made_optimizer(race, moving)
+    saved = torch.load(BATCHES, weights_only=True)
+    steps, warmup = len(saved), round(len(saved) * race.warmup)
+
+    def share(step: int) -> float:
+        return step / max(1, warmup) if step < warmup else (steps - step) / max(1, steps - warmup)
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    batches = [{key: value.tolist() for key, value in batch.items()} for batch in saved]
+    clock.batches = saved
+    clock.begun = time.monotonic()
+    total = torch.zeros((), device=race.device)
+    for step, rows in enumerate(batches, 1):
+        batch = {key: torch.tensor(value).to(race.device, non_blocking=True) for key, value in rows.items()}
+        with torch.autocast(race.device, torch.bfloat16, enabled=race.half):
+            loss = model(**batch, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(moving, 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        total += loss.detach()
+        if step % race.every == 0:
+            print(f"{step}: {loss.item():.4f}")
+        clock.mark()
+    clock.finish()
+    clock.loss = float(total) / len(batches)
+
+
+def optimizer(race: Race) -> str:
+    """As the trainers call it."""
+    return OPTIMIZERS.get(race.optimizer, "adamw_torch_fused")
+
+
+def made_optimizer(race: Race, moving: list[Any]) -> Any:
+    """As one makes it by hand."""
+    import torch
+
+    told: dict[str, Any] = {"lr": race.lr, "betas": (0.9, 0.95), "weight_decay": 0.0}
+    if race.optimizer == "adamw":
+        return torch.optim.AdamW(moving, **told, fused=True)
+    from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit
+
+    return (PagedAdamW8bit if race.optimizer == "paged_adamw8bit" else AdamW8bit)(moving, **told)
+
+
+def model(race: Race) -> None:
+    """A random model of the shape, made on the device, and a tokenizer whose pieces are its first ones."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from benchmarks import plan
+    from stages.lib import models, records
+
+    texts = [message["content"] for record in records.read(Path("train.parquet")) for message in record["messages"]]
+    tokenizer = models.train_tokenizer(texts, 1024, race.shape.context)
+    torch.manual_seed(race.seed)
+    with torch.device(race.device):
+        made = AutoModelForCausalLM.from_config(
+            plan.config(race.shape), dtype=torch.bfloat16 if race.half else torch.float32
+        )
+    made.generation_config.eos_token_id = made.config.eos_token_id = tokenizer.eos_token_id
+    made.save_pretrained(str(MODEL))
+    tokenizer.save_pretrained(str(MODEL))
+
+
+def read() -> Race:
+    """The settings."""
+    told = json.loads(Path("race.json").read_text(encoding="utf-8"))
+    return Race(**told | {"shape": Shape(**told["shape"])})
+
+
+def main(who: str) -> None:
+    """Run one of them; write what the clock saw."""
+    race, clock = read(), Clock()
+    if who == "model":
+        return model(race)
+    {"stage": stage, "bare": bare, "trl": trl}[who](race, clock)
+    Path(f"{who}.json").write_text(json.dumps(clock.told()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
