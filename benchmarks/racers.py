@@ -37,6 +37,7 @@ class Race:
     checkpoint: bool  # activations are computed anew
     optimizer: recipes.Optimizer
     device: str
+    half: bool  # it calculates in bf16
     seed: int = 1
     lr: float = 0.001
     warmup: float = 0.05
@@ -47,17 +48,12 @@ class Race:
         """Steps from one log to the next, as the stage has it."""
         return max(1, self.steps // 50)
 
-    @property
-    def half(self) -> bool:
-        """Whether it calculates in bf16."""
-        return self.device != "cpu"
-
     def compute(self) -> recipes.Compute:
         """Where the stage runs."""
-        here = "cpu" if self.device == "cpu" else "auto"
         return recipes.Compute(
-            device=here, threads=1 if here == "cpu" else 8, precision="bf16" if self.half else "fp32", launch="single"
-        )
+            device="cpu" if self.device == "cpu" else "auto", threads=1 if self.device == "cpu" else 8,
+            precision="bf16" if self.half else "fp32", launch="single",
+        )  # fmt: skip
 
     def sft(self) -> recipes.Sft:
         """The stage's part of a recipe."""
@@ -170,9 +166,9 @@ def stage(race: Race, clock: Clock) -> None:
         import peft
 
         peft.PeftModel.save_pretrained = lambda *_, **__: None
-    tables = [Path("train.parquet"), Path("validation.parquet")]
+    train, validation = Path("train.parquet"), Path("validation.parquet")
     sft.main(
-        MODEL, *tables, *tables, Path("made"), Path("history.json"),
+        MODEL, train, validation, train, validation, Path("made"), Path("history.json"),
         seed=race.seed, lr="auto", compute=compute, sft=race.sft(),
     )  # fmt: skip
     batches = [{key: value.cpu() for key, value in batch.items()} for batch in clock.batches]
@@ -190,7 +186,7 @@ def trl(race: Race, clock: Clock) -> None:
         "learning_rate": race.lr, "warmup_steps": round(race.steps * race.warmup), "adam_beta2": 0.95,
         "lr_scheduler_type": "linear", "logging_steps": race.every, "seed": race.seed, "assistant_only_loss": True,
         "gradient_checkpointing": race.checkpoint, "save_strategy": "no", "report_to": "none", "packing": race.packing,
-        "bf16": race.half, "use_cpu": not race.half, "dtype": "float32" if race.method == "full" or not race.half
+        "bf16": race.half, "use_cpu": race.device == "cpu", "dtype": "float32" if race.method == "full" or not race.half
         else "bfloat16", "train_sampling_strategy": "random" if race.packing else "group_by_length",
     }  # fmt: skip
     if race.method != "full":
@@ -207,7 +203,7 @@ def bare(race: Race, clock: Clock) -> None:
     compute = race.compute()
     import torch
 
-    if "MKL_CBWR" in os.environ or race.half:
+    if "MKL_CBWR" in os.environ or race.device != "cpu":
         determinism.pin(race.seed, compute.device, compute.threads)
     else:
         torch.set_num_threads(compute.threads)
@@ -217,10 +213,8 @@ def bare(race: Race, clock: Clock) -> None:
     loaded = {"dtype": torch.bfloat16 if race.half else torch.float32, "device_map": race.device} | keys
     model: Any = AutoModelForCausalLM.from_pretrained(str(MODEL), **loaded)
     if found := adapters.config(race.sft(), model):
-        from peft import get_peft_model, prepare_model_for_kbit_training
+        from peft import get_peft_model
 
-        if race.method == "qlora":
-            model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         model = get_peft_model(model, found)
     if race.checkpoint:
         model.enable_input_require_grads()

@@ -52,10 +52,10 @@ def main(argv: list[str] | None = None) -> int:
         for method in told.method:
             race = Race(
                 SHAPES[name], method, told.packed, told.context, told.batch, told.steps, told.checkpoint,
-                told.optimizer, "cuda" if card else "cpu", rank=told.rank,
+                told.optimizer, "cuda" if card else "cpu", bool(card) or told.bf16, rank=told.rank,
             )  # fmt: skip
             label = f"{name} {method}{' packed' if told.packed else ''}{' checkpointed' if told.checkpoint else ''}"
-            found = raced(race, told.repeats, told.free)
+            found = raced(race, told.repeats, told.free, bool(card) or told.long)
             bare = found["bare"]
             for who, runs in found.items():
                 cells = on_gpu(race, runs, bare, card) if card else on_cpu(runs, bare)
@@ -72,6 +72,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", action="store_true", help="activations are computed anew on the way back")
     parser.add_argument("--optimizer", choices=["adamw", "adamw8bit", "paged_adamw8bit"], default="adamw")
     parser.add_argument("--free", action="store_true", help="also with the kernels that this CPU is best at")
+    parser.add_argument("--bf16", action="store_true", help="as on a GPU: weights, or activations, in bf16")
+    parser.add_argument("--long", action="store_true", help="as on a GPU: rows that fill the context")
     parser.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--context", type=int, default=256)
@@ -95,7 +97,7 @@ def gpu() -> plan.Card | None:
     return max(known, key=lambda card: len(card.name))
 
 
-def raced(race: Race, repeats: int, free: bool) -> dict[str, list[dict[str, float]]]:
+def raced(race: Race, repeats: int, free: bool, filled: bool) -> dict[str, list[dict[str, float]]]:
     """The figures of every run, by contestant."""
     pinned = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **determinism.CPU} if race.device == "cpu" else {}
     loose = {key: value for key, value in pinned.items() if key not in determinism.CPU}
@@ -105,27 +107,27 @@ def raced(race: Race, repeats: int, free: bool) -> dict[str, list[dict[str, floa
     found: dict[str, list[dict[str, float]]] = {name: [] for name in turns}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        ready(race, folder)
+        ready(race, folder, filled)
         for _ in range(repeats):
             for name, (who, variables) in turns.items():
                 found[name].append(run(who, folder, variables))
     return found
 
 
-def ready(race: Race, folder: Path) -> None:
+def ready(race: Race, folder: Path, filled: bool) -> None:
     """Rows, a model, and a commit, without which DVCLive writes nothing."""
     if not SPLIT.exists():
         raise Refusal(f"{SPLIT} is missing: `dvc repro split` makes it")
     chats = [[(turn["role"], turn["content"]) for turn in row["messages"]] for row in records.read(SPLIT)]
-    if race.device != "cpu" or race.shape not in (SHAPES["tiny"], SHAPES["small"]):
+    if filled:
         chats = list(long(chats, race.context))
-    full = 5 if race.packing and len(chats[0]) < race.context else 1  # records in a packed row, roughly
+    share = 5 if race.packing and not filled else 1  # records of a packed row, roughly
     rows = [
         records.make(
             "instruction", [{"role": role, "content": text} for role, text in chat],
             source="benchmark", licence="CC0-1.0", lang="vi", upstream=str(number),
         )
-        for number, chat in enumerate(islice(cycle(chats), race.steps * race.batch * full))
+        for number, chat in enumerate(islice(cycle(chats), race.steps * race.batch * share))
     ]  # fmt: skip
     records.write(folder / "train.parquet", rows)
     records.write(folder / "validation.parquet", rows[:HELD_OUT])
