@@ -120,7 +120,7 @@ def ready(race: Race, folder: Path, filled: bool) -> None:
         raise Refusal(f"{SPLIT} is missing: `dvc repro split` makes it")
     chats = [[(turn["role"], turn["content"]) for turn in row["messages"]] for row in records.read(SPLIT)]
     if filled:
-        chats = list(long(chats, race.context))
+        chats = [chats[0], *long(chats[1:], race.context)]  # the stage wants one end of turn to learn from
     share = 5 if race.packing and not filled else 1  # records of a packed row, roughly
     rows = [
         records.make(
