@@ -2,9 +2,8 @@
 
 ``stage`` is the sft stage, ``trl`` trl's own script with its command line, ``bare`` a loop of plain PyTorch over the
 very batches that the stage has seen; ``model`` makes what they start from. A run is a process of its own:
-``python -m benchmarks.racers WHO`` reads ``race.json`` in the current folder and writes ``WHO.json``. What is saved
-at the end is left out.
-Not covered: several processes.
+``python -m benchmarks.racers WHO`` reads ``race.json`` in the current folder and writes ``WHO.json``. Nothing
+is saved at the end. Not covered: several processes.
 """
 
 import json

@@ -55,6 +55,9 @@ def main(argv: list[str] | None = None) -> int:
                 told.optimizer, "cuda" if card else "cpu", bool(card) or told.bf16, rank=told.rank,
             )  # fmt: skip
             label = f"{name} {method}{' packed' if told.packed else ''}{' checkpointed' if told.checkpoint else ''}"
+            if card and (need := memory.peak(planned(race))) > card.memory * GIB:
+                print(f"| {label} | does not fit: {need / GIB:.0f} GiB planned, {card.name} has {card.memory:.0f} |")
+                continue
             found = raced(race, told.repeats, told.free, bool(card) or told.long)
             bare = found["bare"]
             for who, runs in found.items():
@@ -195,9 +198,14 @@ def on_cpu(runs: list[dict[str, float]], bare: list[dict[str, float]]) -> list[s
     ]  # fmt: skip
 
 
+def planned(race: Race) -> Job:
+    """The race as `make plan` sees it."""
+    return Job("sft", race.shape, race.sft(), "bf16", "single", 1, race.batch, race.context)
+
+
 def on_gpu(race: Race, runs: list[dict[str, float]], bare: list[dict[str, float]], card: plan.Card) -> list[str]:
     """Cells of a contestant; operations are those that the result needs, what is computed anew not counted."""
-    job = Job("sft", race.shape, race.sft(), "bf16", "single", 1, race.batch, race.context)
+    job = planned(race)
     plain = Job(**vars(job) | {"tuning": race.sft().model_copy(update={"gradient_checkpointing": False})})
     needed = work.training(plain, 1, race.context) * median(runs, "wall")
     sizes = [median(runs, "allocated"), median(runs, "reserved"), memory.peak(job)]
