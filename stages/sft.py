@@ -73,6 +73,8 @@ def main(
         counts |= filled
         held_out = [packing.joined([row]) for row in held_out]
         more["data_collator"] = packing.collator(tokenizer.pad_token_id, packing.bind(learner))
+    if learner.device.type == "cpu":
+        training.lean(learner)
     points: list[training.Point] = []
     batch = launch.rows(sft)
     steps = training.steps(len(rows), batch, sft.epochs)

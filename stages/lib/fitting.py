@@ -32,6 +32,7 @@ def fit(
     points[:] = where.points()
     best = checkpoints.Best(trainer.model, where) if keep == "best" else None
     progress.show(trainer, name, tokens)
+    trainer.floating_point_ops = lambda _: 0  # else it counts all parameters anew at each step, and nobody asks
     trainer.add_callback(training.recorder(points))
     if best:
         trainer.add_callback(chooser(best))

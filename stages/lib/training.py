@@ -10,7 +10,7 @@ from stages.lib import params, recipes, trackers, weights
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
-    from transformers import TrainerCallback
+    from transformers import PreTrainedModel, TrainerCallback
 
 Point = dict[str, float | int]
 OPTIMIZERS = {"adamw8bit": "adamw_8bit", "paged_adamw8bit": "paged_adamw_8bit", "adafactor": "adafactor"}
@@ -83,6 +83,19 @@ def arguments(
         "save_total_limit": 1,
         **({"optim": OPTIMIZERS[tuning.optimizer]} if tuning.optimizer in OPTIMIZERS else {}),
     }
+
+
+def lean(model: "PreTrainedModel") -> None:
+    """Have trl's head on a CPU read what is learned from and no more, as it does on a GPU.
+
+    Of itself it scores every token there, and lays the logits of any vocabulary into rows of 32,768, which the
+    processor's caches are no friend of.
+    """
+    from trl.trainer import utils
+
+    utils._use_triton = lambda _: True  # asked in that module only for whether to leave out what is not learned
+    rows = model.get_output_embeddings().weight.shape[0]
+    utils._CHUNKED_LOGPROB_CHUNK_SIZE = min(rows, utils._CHUNKED_LOGPROB_CHUNK_SIZE)
 
 
 def steps(rows: int, batch: int, epochs: float) -> int:
