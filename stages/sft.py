@@ -43,10 +43,10 @@ def main(
     compute: recipes.Compute,
     sft: recipes.Sft,
 ) -> None:
-    launch.enter(compute, sft, config)
-    determinism.pin(seed, compute.device, compute.threads)
     if sft.keep == "best" and compute.launch in ("fsdp2", "zero3"):
         raise Refusal(f"sft.keep: best holds a whole copy of the weights, which {compute.launch} spreads; choose last")
+    launch.enter(compute, sft, config)
+    determinism.pin(seed, compute.device, compute.threads)
     from trl import SFTConfig, SFTTrainer
 
     tokenizer = models.load_tokenizer(start)
@@ -61,7 +61,8 @@ def main(
     for table, found in zip(tables, (rows, held_out), strict=True):
         if not found:
             raise Refusal(
-                f"{table} holds nothing to learn within sft.context ({sft.context}); look at the split stage's counts"
+                f"{table} holds nothing to learn from in sft.mode {sft.mode} within sft.context ({sft.context}): raise"
+                " it if its records are longer, else look at the split stage's counts"
             )
     if sft.mode == "chat":
         lessons.check_end(rows, stops(learner, tokenizer))
@@ -77,7 +78,7 @@ def main(
     steps = training.steps(len(rows), batch, sft.epochs)
     settings = (seed, lr, compute, sft)
     with checkpoints.place("sft", sft.save, (start, *tables), settings) as where:
-        trainer = launch.together(SFTTrainer)(
+        trainer = lessons.by_token(launch.together(SFTTrainer), held_out)(
             model=learner,
             args=SFTConfig(
                 **training.arguments(compute, seed, str(where.scratch), sft, lr=lr)
@@ -107,15 +108,17 @@ def main(
         finished = launch.whole(trainer, lambda: load(device_map="cpu"))
         if not launch.leads():
             return
-        if sft.method != "full":
-            # relative to the repository's root, where stages run; the card is a form that nobody has filled in
-            finished.peft_config["default"].base_model_name_or_path = start.name if start.is_absolute() else str(start)
-            finished.save_pretrained(str(model / "adapter"))
-            (model / "adapter" / "README.md").unlink(missing_ok=True)
-            finished = adapters.merge(finished)
-        finished.config.use_cache = True  # the trainer turns it off, and a model that answers needs it
-        models.save(finished, tokenizer, model)
-        training.write_history(history, [{**points[0], **counts}, *points[1:]])
+        with fitting.all_or_none(model, history):
+            if sft.method != "full":
+                # relative to the repository's root, where stages run; the card is a form that nobody has filled in
+                named = start.name if start.is_absolute() else str(start)
+                finished.peft_config["default"].base_model_name_or_path = named
+                finished.save_pretrained(str(model / "adapter"))
+                (model / "adapter" / "README.md").unlink(missing_ok=True)
+                finished = adapters.merge(finished)
+            finished.config.use_cache = True  # the trainer turns it off, and a model that answers needs it
+            models.save(finished, tokenizer, model)
+            training.write_history(history, [{**points[0], **counts}, *points[1:]])
 
 
 def lesson(table: Any, tokenizer: Any, sft: recipes.Sft) -> tuple[list[lessons.Row], dict[str, float | int]]:
@@ -123,9 +126,10 @@ def lesson(table: Any, tokenizer: Any, sft: recipes.Sft) -> tuple[list[lessons.R
     found = records.read(table)
     if sft.mode == "text":
         texts = (records.content(record, "text") for record in found)
-        return lessons.texts(texts, tokenizer, sft.context, apart=sft.packing), {}
+        rows, counts = lessons.texts(texts, tokenizer, sft.context, apart=sft.packing)
+        return rows, dict(counts)
     rows, counts = lessons.conversations(found, tokenizer, sft.context)
-    if counts["truncated"]:
+    if counts["truncated"] and launch.leads():
         print(f"{table}: {lessons.told(counts, sft.context)}", file=sys.stderr)
     return rows, dict(counts)
 

@@ -1,25 +1,29 @@
 """A run that is killed anywhere and started again gives the bytes of one that was not."""
 
+import fcntl
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from stages.lib import checkpoints, determinism
+from stages.lib.contract import Refusal
+from tests.conftest import Run
 
 # Everything is imported once; each run is a fork of that, which may be killed.
 RUNS = """
-import json, os, signal, sys
+import json, os, resource, signal, sys
 from pathlib import Path
 from stages.lib import determinism
 determinism.pin(1, "cpu", 1)
 import trl
 from trl import SFTTrainer
-from stages import base, sft
+from stages import base, reward, sft
 from stages.lib import checkpoints, fitting, models, progress, recipes, records
 from stages.lib.contract import Refusal
 
@@ -34,7 +38,9 @@ def table(name, rows):
 text = [("text", [("text", f"Số {n} đứng trước số {n + 1}. Lan đếm {n}, {n + 1}, {n + 2}.")]) for n in range(60)]
 chat = [("instruction", [("user", f"Sau {n} là gì?"), ("assistant", f"Dạ, sau {n} là {n + 1}. " * (1 + n % 3))])
         for n in range(24)]
-T, C = table("t", text), table("c", chat)
+pairs = [("preference", [("user", f"Sau {n} là gì?"), ("chosen", f"Là {n + 1}."), ("rejected", f"{n}?")])
+         for n in range(24)]
+T, C, P = table("t", text), table("c", chat), table("p", pairs)
 compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 tiny = recipes.Scratch(source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=32,
                        batch=4, steps=4, lr=0.01, warmup=0.1)
@@ -64,7 +70,16 @@ def run(out, more, seed=3):
     sft.main(Path("base"), C, C, T, T, Path(out), Path(out + ".json"), seed=seed, lr="auto", compute=compute,
              sft=recipes.Sft(**words))
 
-def at_step(step):
+def judge(out, more):
+    words = dict(method="lora", lr=0.01, epochs=3.0, batch=2, accumulate=2, context=64, optimizer="adamw",
+                 gradient_checkpointing=False, save=4, lora=recipes.Lora(r=4, alpha=8, dropout=0.1))
+    reward.main(Path("base"), P, P, Path(out), Path(out + ".json"), seed=3, compute=compute,
+                reward=recipes.Reward(**words | more))
+
+def full():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (25_000, resource.RLIM_INFINITY))  # the adapters fit, their moments don't
+
+def at_step(step, act=die):
     def patch():
         made = progress.bar
         def bar(*words):
@@ -73,7 +88,7 @@ def at_step(step):
             def on_step_end(args, state, control, **more):
                 ended(args, state, control, **more)
                 if state.global_step == step:
-                    die()
+                    act()
             found.on_step_end = on_step_end
             return found
         fitting.progress.bar = bar
@@ -101,17 +116,7 @@ def between_renames():
 def at_the_end():
     models.save = lambda *words: die()
 
-def full_disk():
-    import torch
-    save = torch.save
-    def full(thing, path, *more, **named):
-        if "checkpoint-8" in str(path):
-            Path(path).write_bytes(b"half")
-            raise RuntimeError("[enforce fail at inline_container.cc:668] . PytorchStreamWriter failed writing file")
-        save(thing, path, *more, **named)
-    torch.save = full
-
-def ran(out, more, *patches):
+def ran(out, more, *patches, run=run):
     found = []
     for patch in (*patches, None):
         def work():
@@ -128,9 +133,13 @@ PACKED = dict(method="full", packing=True, context=96, epochs=9.0, batch=1, keep
 print(json.dumps({
     "unbroken": ran("unbroken", {}),
     "killed": ran("killed", {}, at_step(5), while_writing, between_renames, at_step(14), at_the_end),
-    "full": ran("full", {}, full_disk),
+    "full": ran("full", {}, at_step(5, full)),
     "packed": ran("packed", PACKED),
     "packed_killed": ran("packed_killed", PACKED, at_step(3), while_writing, between_renames),
+    "judge": ran("judge", {}, run=judge),
+    "judge_killed": ran("judge_killed", {}, at_step(9), at_the_end, run=judge),
+    "judge_full": ran("judge_full", {"method": "full"}, run=judge),
+    "judge_full_killed": ran("judge_full_killed", {"method": "full"}, at_step(5), while_writing, run=judge),
 }))
 """
 
@@ -156,7 +165,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, di
 
 
 @pytest.mark.parametrize(
-    ("whole", "broken"), [("unbroken", "killed"), ("unbroken", "full"), ("packed", "packed_killed")]
+    ("whole", "broken"),
+    [
+        ("unbroken", "killed"),
+        ("unbroken", "full"),
+        ("packed", "packed_killed"),
+        ("judge", "judge_killed"),
+        ("judge_full", "judge_full_killed"),
+    ],
 )
 def test_a_broken_run_gives_the_bytes_of_an_unbroken_one(
     runs: tuple[Path, dict[str, list[int]], str], whole: str, broken: str
@@ -173,6 +189,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(runs: tuple[Path, di
     _, ended, told = runs
     assert ended["full"] == [2 << 8, 0]
     assert "no room on the disk for a checkpoint" in told and "goes on from the last checkpoint" in told
+    assert "full left ['data/checkpoints/sft-" in told
 
 
 def test_nothing_is_left_after_success(runs: tuple[Path, dict[str, list[int]], str]) -> None:
@@ -192,9 +209,74 @@ def test_another_run_has_another_key(tmp_path: Path) -> None:
     first = checkpoints.key("sft", [data], (1, "auto"))
     assert first == checkpoints.key("sft", [data], (1, "auto"))
     assert first != checkpoints.key("sft", [data], (2, "auto"))
+    assert first != checkpoints.key("sft", [data], (1, 0.5))
     assert first != checkpoints.key("reward", [data], (1, "auto"))
     data.write_text("b")
     assert first != checkpoints.key("sft", [data], (1, "auto"))
+
+
+def test_one_process_at_a_time_works_on_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    with checkpoints.place("sft", 3, [], 1) as where:
+        with checkpoints.place("sft", 3, [], 2) as other:  # another run is no hindrance
+            assert other.scratch != where.scratch
+        with pytest.raises(Refusal, match=rf"process {os.getpid()} trains this very run already; wait for it, or end"):
+            checkpoints.place("sft", 3, [], 1).__enter__()
+        assert where.scratch.is_dir()
+    assert not list(checkpoints.root().iterdir())
+
+
+@pytest.mark.parametrize(("days", "stays"), [(29, True), (31, False)])
+def test_what_nobody_goes_on_with_is_removed_after_a_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], days: int, stays: bool
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    homes = [checkpoints.root() / name for name in ("sft-left", "reward-left", "sft-busy")]
+    then = time.time() - days * 24 * 3600
+    for home in homes:
+        (home / "last").mkdir(parents=True)
+        (home / "lock").touch()
+        for path in (home / "lock", home / "last", home):
+            os.utime(path, (then, then))
+    with (homes[2] / "lock").open() as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        with checkpoints.place("sft", 3, [], 1):
+            assert [home.is_dir() for home in homes] == [stays, stays, True]
+    assert (f"{homes[0]} is removed: nobody went on with it for a month" in capsys.readouterr().err) is not stays
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from stages.lib import checkpoints
+
+Path("model").write_text("half")
+with checkpoints.place("sft", 3, [Path("table")], sys.argv[1]) as where:
+    if not where.found:
+        where.scratch.with_name("last").mkdir()
+        sys.exit("killed")
+Path("model").write_text("went on")
+"""
+
+
+def test_dvc_repro_goes_on_where_its_stage_failed(project: Path, run: Run) -> None:
+    (project / "stage.py").write_text(STAGE, encoding="utf-8")
+    (project / "table").write_text("rows", encoding="utf-8")
+
+    def repro(lr: int) -> tuple[int, int]:
+        """Its exit status, and how many runs have checkpoints."""
+        stage = f"cmd: {sys.executable} stage.py {lr}\n    deps: [table]\n    outs: [model]\n"
+        (project / "dvc.yaml").write_text(f"stages:\n  sft:\n    {stage}", encoding="utf-8")
+        done = run(project, "dvc", "repro")
+        assert "killed" in done.stderr or not done.returncode, done.stderr
+        return done.returncode, len(list((project / "data/checkpoints").iterdir()))
+
+    assert repro(1) == (255, 1)
+    assert repro(2) == (255, 2)  # another rate begins anew
+    ignored = ["git", "status", "--porcelain", "-uall", "data"]
+    assert not subprocess.run(ignored, cwd=project, check=True, capture_output=True).stdout
+    assert repro(1) == (0, 1)
+    assert (project / "model").read_text(encoding="utf-8") == "went on"
 
 
 @pytest.mark.parametrize(

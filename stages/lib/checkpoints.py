@@ -5,28 +5,33 @@ libraries' versions, so no other run takes them up. The trainer writes into ``pa
 whole, and on the disk, is renamed to ``last/``, so one that a kill or a full disk cut short is never read. What
 transformers does not keep is kept beside it: the history so far, the best weights, and the state of every random
 generator at the start of the epoch, without which the batches would come in another order. Tensors are read as
-safetensors or with ``weights_only``: a checkpoint can't run code. Not covered: the state of another number of
-processes, which is another key.
+safetensors or with ``weights_only``: a checkpoint can't run code. One process at a time works on a run, and what
+nobody went on with for a month is removed. Not covered: the state of another number of processes, which is another key.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets")
 POINTS, BEST, EPOCH = "points.json", "best.safetensors", "epoch"
+ABANDONED = 30 * 24 * 3600  # seconds after which nobody is waiting for a checkpoint any more
 Point = dict[str, float | int]
 
 
@@ -67,15 +72,58 @@ def place(stage: str, save: int, files: Iterable[Path], settings: object) -> Ite
             yield Place(Path(scratch), 0)
         return
     home = root() / key(stage, files, settings)
-    leads = os.environ.get("RANK", "0") == "0"
-    if leads:
+    if os.environ.get("RANK", "0") != "0":
+        yield Place(home / "part", save, home / "last")
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    with held(home):
+        sweep()
         shutil.rmtree(home / "part", ignore_errors=True)
         if (home / "old").is_dir() and not (home / "last").is_dir():  # killed between two renames
             (home / "old").rename(home / "last")
-        (home / "part").mkdir(parents=True)
-    yield Place(home / "part", save, home / "last")
-    if leads:
+        (home / "part").mkdir()
+        yield Place(home / "part", save, home / "last")
         shutil.rmtree(home)
+
+
+@contextmanager
+def held(home: Path) -> Iterator[IO[str]]:
+    """Work on a run alone: who kills ``dvc`` may leave its stage behind, still training and writing."""
+    with (home / "lock").open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process ends
+        except BlockingIOError:
+            lock.seek(0)
+            raise Refusal(
+                f"{home}: process {lock.read()} trains this very run already; wait for it, or end it and run this again"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield lock
+
+
+def sweep() -> None:
+    """Remove the checkpoints of runs that nobody went on with, and say so."""
+    for home in sorted(path for path in root().iterdir() if path.is_dir()):
+        try:
+            touched = max(path.stat().st_mtime for path in (home, *home.iterdir()))
+            if time.time() - touched > ABANDONED:  # decides nothing about any output
+                with held(home):
+                    print(f"{home} is removed: nobody went on with it for a month", file=sys.stderr)
+                    shutil.rmtree(home)
+        except (Refusal, FileNotFoundError):
+            continue  # it is under way, or has just ended
+
+
+def others(where: Place) -> str:
+    """What else lies beside a run's own checkpoints, in words."""
+    mine = where.scratch.parent
+    found = [path for path in mine.parent.iterdir() if path.is_dir() and path != mine] if where.save else []
+    if not found:
+        return ""
+    size = sum(file.stat().st_size for path in found for file in path.rglob("*") if file.is_file())
+    return f"; {mine.parent} holds {size / 1e9:.1f} GB of {len(found)} other runs, which can go if nobody resumes them"
 
 
 def root() -> Path:

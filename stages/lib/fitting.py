@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.lib import checkpoints, models, progress, training
@@ -59,7 +60,6 @@ def chooser(best: checkpoints.Best) -> "TrainerCallback":
 def explained(where: checkpoints.Place) -> Iterator[None]:
     """Say in words what a machine runs out of; the last whole checkpoint stays."""
     import torch
-    from safetensors import SafetensorError
 
     try:
         yield
@@ -68,9 +68,32 @@ def explained(where: checkpoints.Place) -> Iterator[None]:
             f"the GPU's memory is full ({' '.join(str(error).split())[:160]}): lower batch and raise accumulate by as"
             " much, lower context, set gradient_checkpointing: true, or choose lora, qlora or an 8-bit optimizer"
         ) from None
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # torch, safetensors and tokenizers each have a kind of their own for a full disk
         if not NO_ROOM.search(str(error)):
             raise
         shutil.rmtree(where.scratch, ignore_errors=True)
         again = "the same command goes on from the last checkpoint" if where.found else "the run begins anew"
-        raise Refusal(f"{where.scratch}: no room on the disk for a checkpoint; make some: {again}") from None
+        raise Refusal(
+            f"{where.scratch}: no room on the disk for a checkpoint; make some: {again}{checkpoints.others(where)}"
+        ) from None
+
+
+@contextmanager
+def all_or_none(*outs: Path) -> Iterator[None]:
+    """Write all of a stage's outputs or leave none of them behind."""
+    done = False
+    try:
+        yield
+        done = True
+    except Exception as error:  # as above
+        if not NO_ROOM.search(str(error)):
+            raise
+        raise Refusal(
+            f"{outs[0]}: no room on the disk for it; make some and run it again: it goes on at its last checkpoint if"
+            " the recipe saves any"
+        ) from None
+    finally:
+        for out in [] if done else outs:
+            shutil.rmtree(out, ignore_errors=True)
+            if out.is_file():
+                out.unlink()

@@ -2,14 +2,15 @@
 
 A conversation longer than the context ends where the context does, also within an answer: its beginning is as true
 as the whole, and no end of turn is learned where there is none. What that costs is counted. A text loses nothing:
-it goes on in the next row. Not covered: how a conversation is rendered (``models.py``).
+it goes on in the next row. What was not learned from is judged the same way, token by token. Not covered: how a
+conversation is rendered (``models.py``).
 """
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import models, packing, records
+from stages.lib import launch, models, packing, records
 from stages.lib.contract import Refusal
 from stages.lib.packing import IGNORED
 
@@ -31,7 +32,7 @@ def conversations(
     kept, counts = [], {"truncated": 0, "cut_answers": 0, "left_out": 0, "tokens_lost": 0}
     for row in rows:
         ids, mask = models.encode(tokenizer, row["messages"])
-        learned = any(mask[:context])
+        learned = any(mask[1:context])  # nothing comes before the first token to foretell it from
         if len(ids) > context:
             counts["truncated"] += 1
             counts["cut_answers"] += bool(learned and mask[context - 1] and mask[context])
@@ -72,20 +73,42 @@ def edges(tokenizer: "PreTrainedTokenizerBase") -> tuple[list[int], list[int]]:
     return [] if before is None else [before], [] if after is None else [after]
 
 
-def texts(found: Iterable[str], tokenizer: "PreTrainedTokenizerBase", context: int, apart: bool) -> list[Row]:
+def texts(
+    found: Iterable[str], tokenizer: "PreTrainedTokenizerBase", context: int, apart: bool
+) -> tuple[list[Row], Counts]:
     """Rows to go on with a text: pieces that are packed later if texts stand ``apart``, else blocks end to end.
 
-    Of blocks the last odd one is left out, as in pretraining; a piece of one token foretells nothing.
+    Only a last piece of one token is left out, which nothing foretells; ``tokens_lost`` counts them.
     """
     before, after = edges(tokenizer)
     whole = [before + tokenizer(text, add_special_tokens=False)["input_ids"] + after for text in found]
     streams = whole if apart else [list(chain.from_iterable(whole))]
-    shortest = 2 if apart else context
     pieces = (ids[start : start + context] for ids in streams for start in range(0, len(ids), context))
-    return [{"input_ids": piece, "labels": list(piece)} for piece in pieces if len(piece) >= shortest]
+    rows = [{"input_ids": piece, "labels": list(piece)} for piece in pieces if len(piece) > 1]
+    return rows, {"tokens_lost": sum(map(len, whole)) - sum(len(row["input_ids"]) for row in rows)}
 
 
 def packed(rows: list[Row], context: int) -> tuple[list[Row], dict[str, float | int]]:
     """(rows of several records, how full they are)."""
     found = packing.pack(rows, context)
     return found, {"records": len(rows), "rows": len(found), "fullness": round(packing.fullness(found, context), 6)}
+
+
+def by_token(trainer: Any, held_out: Sequence[Row]) -> Any:
+    """A class of trainers whose validation loss is the mean of all held-out tokens.
+
+    The usual mean of batches' means changes with the batch, and by chance: rows of like length are drawn anew for
+    every evaluation.
+    """
+    learned = sum(label != IGNORED for row in held_out for label in row["labels"][1:]) / len(held_out)
+
+    class ByToken(trainer):
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            if not model.training:
+                # the trainer weighs a batch by its rows, and trl multiplies by the processes
+                num_items_in_batch = len(inputs["labels"]) * learned * launch.processes()
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    return ByToken

@@ -41,10 +41,13 @@ def recorder(points: list[Point]) -> "TrainerCallback":
             found = rounded(logs or {})
             for key, value in found.items():
                 if key.endswith("loss") and not math.isfinite(value):
-                    raise Refusal(
-                        f"{key} is {value} at step {state.global_step}: the learning rate is too high for this"
-                        " model; lower it in the recipe, or set lr"
-                    )
+                    why = "the learning rate is too high for this model; lower it in the recipe, or set lr"
+                    if not state.global_step:
+                        why = (
+                            "so it is before anything was learned: the base model's weights are damaged, or too large"
+                            " for compute.precision (fp32 and bf16 hold larger numbers than fp16)"
+                        )
+                    raise Refusal(f"{key} is {value} at step {state.global_step}: {why}")
             if found.keys() - {"train_loss"}:
                 if points and points[-1]["step"] == state.global_step:
                     points[-1].update(found)

@@ -1,0 +1,94 @@
+"""A home for runs of the sft stage: a model of a few thousand weights and tables of rows of unequal length."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stages.lib import determinism
+
+determinism.pin(1, "cpu", 1)  # before anything imports torch
+
+import torch  # noqa: E402
+
+from stages import sft  # noqa: E402
+from stages.lib import lessons, models, recipes, records  # noqa: E402
+from stages.lib.packing import IGNORED  # noqa: E402
+from stages.lib.records import Message  # noqa: E402
+from tests import families  # noqa: E402
+
+COMPUTE = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
+PLAIN = recipes.Sft(
+    mode="chat", method="full", lr=0.01, schedule="linear", epochs=2.0, batch=4, accumulate=1, context=128, warmup=0.0,
+    packing=False, neftune=0.0, keep="last", optimizer="adamw", gradient_checkpointing=False, save=0,
+    lora=recipes.Lora(r=4, alpha=8, dropout=0.0),
+)  # fmt: skip
+SHAPE = recipes.Scratch(
+    source="scratch", vocabulary=300, hidden=32, layers=2, heads=2, context=128, block=16, batch=4, steps=4, lr=0.01,
+    warmup=0.1,
+)  # fmt: skip
+
+
+class Run(NamedTuple):
+    """What a run left behind."""
+
+    points: list[dict[str, float]]
+    weights: dict[str, torch.Tensor]
+    model: Path
+
+    def losses(self) -> dict[int, float]:
+        """Validation loss by step."""
+        return {int(point["step"]): point["eval_loss"] for point in self.points if "eval_loss" in point}
+
+
+class Home:
+    """A folder with a model that knows nothing, and tables of rows of unequal length."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        said = [
+            [("user", f"Sau {n} là gì?"), ("assistant", f"Sau {n} là {n + 1}, rồi " + "2347891"[: n % 7])]
+            for n in range(23)
+        ]
+        self.chat = families.table(folder / "chat", "instruction", said[:16])
+        self.other = families.table(folder / "other", "instruction", said[16:])
+        self.text = families.table(folder / "text", "text", [[("text", turns[1][1])] for turns in said])
+        self.long = families.table(folder / "long", "instruction", [[("user", "0" * 140), ("assistant", "1")]])
+        self.none = families.table(folder / "none", "instruction", [])
+        self.tokenizer = models.train_tokenizer([text for turns in said for _, text in turns], 300, 128)
+        self.base = folder / "base"
+        torch.manual_seed(1)
+        models.save(models.new_llama(SHAPE, self.tokenizer), self.tokenizer, self.base)
+
+    def run(self, out: Path, *, lr: Any = "auto", start: Path | None = None, **changes: Any) -> Run:
+        """The stage with some words changed; a name of a table gives another file for it."""
+        tables = {"train": self.chat, "validation": self.other, "text": self.text, "text_validation": self.text}
+        tables |= {name: changes.pop(name) for name in tables if name in changes}
+        out.mkdir(exist_ok=True)
+        model, history = out / "model", out / "h.json"
+        with contextlib.chdir(self.folder):  # stages run where the base model is a relative path
+            sft.main(
+                start or Path("base"), **tables, model=model, history=history, seed=1, lr=lr, compute=COMPUTE,
+                sft=PLAIN.model_copy(update=changes),
+            )  # fmt: skip
+        return Run(json.loads(history.read_text(encoding="utf-8")), self.weights(model), model)
+
+    def weights(self, model: Path) -> dict[str, torch.Tensor]:
+        return dict(models.load(model, COMPUTE).state_dict())
+
+    def started(self) -> int:
+        """How many tokens stand before the answer to a question of one."""
+        return len(models.encode_prompt(self.tokenizer, [Message(role="user", content="0")]))
+
+    def loss(self, model: Path, table: Path) -> float:
+        """By hand: minus the mean log-likelihood of what the assistant says, row by row."""
+        judge = models.load(model, COMPUTE).eval()
+        total, count = 0.0, 0
+        for row in lessons.conversations(records.read(table), self.tokenizer, PLAIN.context)[0]:
+            with torch.no_grad():
+                each = judge(input_ids=torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
+            for place, label in enumerate(row["labels"][1:]):
+                if label != IGNORED:
+                    total -= float(each[place, label])
+                    count += 1
+        return total / count
