@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -165,6 +166,24 @@ def test_the_number_of_processes_is_the_configs_or_that_of_the_gpus(
     assert launch.processes_wanted(compute("ddp", "cpu"), tmp_path / "own.yaml") == 3
     with pytest.raises(Refusal, match="dvc repro check"):
         launch.processes_wanted(compute("ddp"), tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(("shown", "found"), [(None, "0"), ("2,3", "2"), ("GPU-ab,GPU-cd", "GPU-ab"), ("", "")])
+@pytest.mark.parametrize(("name", "started", "ranks", "all_shown"), [
+    ("single", False, None, False), ("ddp", True, None, False), ("fsdp2", True, "1", False), ("ddp", True, "2", True),
+])  # fmt: skip
+def test_one_process_sees_one_gpu(
+    shown: str | None, found: str, name: str, started: bool, ranks: str | None, all_shown: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(launch, "follow_parent", lambda: None)
+    told = {"CUDA_VISIBLE_DEVICES": shown, launch.LAUNCHED: name if started else None, "WORLD_SIZE": ranks}
+    for key, value in told.items():
+        monkeypatch.setenv(key, value or "")
+        if value is None:
+            monkeypatch.delenv(key)
+    launch.enter(compute(name), tuning())
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == (shown if all_shown else found)
 
 
 def test_a_stage_that_is_no_command_is_not_launched() -> None:

@@ -29,9 +29,12 @@ DEEPSPEED = ("zero2", "zero3")
 def enter(compute: recipes.Compute, tuning: recipes.Tuning, config: Path = CONFIG) -> None:
     """Begin a stage's main: return at once in the only process, or in one of many; else turn into the launcher."""
     if compute.launch == "single":
+        show_one_gpu()
         return
     if LAUNCHED in os.environ:
         follow_parent()
+        if processes() == 1:
+            show_one_gpu()
         if compute.device == "cpu" and compute.launch in SHARDING:
             shard_on_cpu()
         return
@@ -105,6 +108,11 @@ def follow_parent() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def show_one_gpu() -> None:
+    """Hide all GPUs but the first: trainers spread one process over all that it sees, and trl's refuse that."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
 
 
 def shard_on_cpu() -> None:
