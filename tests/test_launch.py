@@ -20,6 +20,7 @@ CASES: dict[str, dict[str, Any]] = {
     "single": {"accumulate": 2},
     "ddp": {},
     "fsdp2": {},
+    "fsdp2 alone": {"accumulate": 2, "processes": 1},
     "single lora": {"accumulate": 2, "method": "lora"},
     "fsdp2 lora": {"method": "lora", "gradient_checkpointing": True},
 }
@@ -37,15 +38,19 @@ def runs(start: Path, root: Path) -> dict[str, Path]:
         name: toy.copied(start, start.parent / name, root, name.split()[0], **changes)
         for name, changes in CASES.items()
     }
-    for names in (["single", "ddp"], ["fsdp2", "single lora"], ["fsdp2 lora"]):
+    for names in (["single", "ddp"], ["fsdp2", "single lora"], ["fsdp2 lora", "fsdp2 alone"]):
         for name, process in [(name, toy.trained(folders[name], root)) for name in names]:
             output, _ = process.communicate(timeout=300)
             assert process.returncode == 0, f"{name}: {output[-3000:]}"
-            assert ("8 rows a step: batch 4 x accumulate 1 x 2 processes" in output) == ("single" not in name)
+            shared = "accumulate" not in CASES[name]
+            assert ("8 rows a step: batch 4 x accumulate 1 x 2 processes" in output) == shared
     return folders
 
 
-@pytest.mark.parametrize(("one", "many"), [("single", "ddp"), ("single", "fsdp2"), ("single lora", "fsdp2 lora")])
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [("single", "ddp"), ("single", "fsdp2"), ("single", "fsdp2 alone"), ("single lora", "fsdp2 lora")],
+)
 def test_two_processes_learn_what_one_learns(runs: dict[str, Path], one: str, many: str) -> None:
     from safetensors.numpy import load_file
 

@@ -173,16 +173,18 @@ def whole(trainer: Any, fresh: Callable[[], "PreTrainedModel"]) -> Any:
 
     Shards are gathered into ``fresh()``, the model as it was loaded, with the trained adapters' shape around it.
     """
-    if processes() == 1:
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled  # one process may hold a single shard
+    if processes() == 1 and not sharded:
         return trainer.model
     import torch
 
     accelerator, model = trainer.accelerator, trainer.model
     state = None
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+    if sharded:
         state = accelerator.get_state_dict(trainer.model_wrapped)  # every process takes part
     accelerator.wait_for_everyone()
-    torch.distributed.destroy_process_group()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     if not leads():
         return None
     if state is None:
