@@ -22,6 +22,8 @@ CASES: dict[str, dict[str, Any]] = {
     "fsdp2": {},
     "fsdp2 alone": {"accumulate": 2, "processes": 1},
     "single lora": {"accumulate": 2, "method": "lora"},
+    "single bf16": {"accumulate": 2, "precision": "bf16"},
+    "fsdp2 bf16": {"precision": "bf16"},
     "fsdp2 lora": {"method": "lora", "gradient_checkpointing": True},
 }
 
@@ -38,7 +40,12 @@ def runs(start: Path, root: Path) -> dict[str, Path]:
         name: toy.copied(start, start.parent / name, root, name.split()[0], **changes)
         for name, changes in CASES.items()
     }
-    for names in (["single", "ddp"], ["fsdp2", "single lora"], ["fsdp2 lora", "fsdp2 alone"]):
+    for names in (
+        ["single", "ddp"],
+        ["fsdp2", "single lora"],
+        ["fsdp2 lora", "fsdp2 alone"],
+        ["single bf16", "fsdp2 bf16"],
+    ):
         for name, process in [(name, toy.trained(folders[name], root)) for name in names]:
             output, _ = process.communicate(timeout=300)
             assert process.returncode == 0, f"{name}: {output[-3000:]}"
@@ -48,10 +55,18 @@ def runs(start: Path, root: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(
-    ("one", "many"),
-    [("single", "ddp"), ("single", "fsdp2"), ("single", "fsdp2 alone"), ("single lora", "fsdp2 lora")],
+    ("one", "many", "apart", "weights_apart"),
+    [
+        ("single", "ddp", 2e-5, 1e-5),
+        ("single", "fsdp2", 2e-5, 1e-5),
+        ("single", "fsdp2 alone", 2e-5, 1e-5),
+        ("single lora", "fsdp2 lora", 2e-5, 1e-5),
+        ("single bf16", "fsdp2 bf16", 2e-3, 5e-3),  # a loss of 5 that is rounded to 16 bits is off by 1e-2
+    ],
 )
-def test_two_processes_learn_what_one_learns(runs: dict[str, Path], one: str, many: str) -> None:
+def test_two_processes_learn_what_one_learns(
+    runs: dict[str, Path], one: str, many: str, apart: float, weights_apart: float
+) -> None:
     from safetensors.numpy import load_file
 
     curves = [json.loads((runs[name] / "history.json").read_text(encoding="utf-8")) for name in (one, many)]
@@ -59,7 +74,7 @@ def test_two_processes_learn_what_one_learns(runs: dict[str, Path], one: str, ma
     for alone, shared in zip(*curves, strict=True):
         for key in ("loss", "eval_loss", "grad_norm", "learning_rate"):
             assert (key in alone) == (key in shared)
-            assert alone.get(key, 0) == pytest.approx(shared.get(key, 0), abs=2e-5), (alone["step"], key)
+            assert alone.get(key, 0) == pytest.approx(shared.get(key, 0), abs=apart), (alone["step"], key)
     assert curves[0][-1]["eval_loss"] < curves[0][0]["eval_loss"] - 0.1
     files = [
         sorted(str(path.relative_to(runs[name])) for path in (runs[name] / "model").rglob("*")) for name in (one, many)
@@ -70,7 +85,7 @@ def test_two_processes_learn_what_one_learns(runs: dict[str, Path], one: str, ma
             load_file(path) for path in (runs[one] / file, runs[many] / file, runs[one] / "base/model.safetensors")
         )
         assert alone.keys() == shared.keys()
-        assert max(abs(alone[key] - shared[key]).max() for key in alone) < 1e-5
+        assert max(abs(alone[key] - shared[key]).max() for key in alone) < weights_apart
         if file == "model/model.safetensors":
             assert max(abs(alone[key] - before[key]).max() for key in alone) > 1e-3
     configs = [(runs[name] / "model/config.json").read_text(encoding="utf-8") for name in (one, many)]

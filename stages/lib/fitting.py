@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stages.lib import checkpoints, models, progress, training
+from stages.lib import checkpoints, launch, models, progress, training
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def fit(
     keep: Literal["last", "best"] = "last",
 ) -> None:
     """Train, and fill the history; ``tokens`` are those of a step. ``best`` puts back the best evaluation's weights."""
+    launch.unrounded(trainer)
     points[:] = where.points()
     best = checkpoints.Best(trainer.model, where) if keep == "best" else None
     progress.show(trainer, name, tokens)

@@ -168,6 +168,15 @@ def together(trainer: Any) -> Any:
     return Together
 
 
+def unrounded(trainer: Any) -> None:
+    """Leave what a sharded model gives as it is: accelerate would round its losses to 16 bits, too."""
+    import dataclasses
+
+    plugin = trainer.accelerator.state.fsdp_plugin if trainer.is_fsdp_enabled else None
+    if plugin is not None and plugin.mixed_precision_policy is not None:
+        plugin.mixed_precision_policy = dataclasses.replace(plugin.mixed_precision_policy, output_dtype=None)
+
+
 def whole(trainer: Any, fresh: Callable[[], "PreTrainedModel"]) -> Any:
     """The trained model in one piece, or None where this process has nothing to write.
 
