@@ -58,7 +58,7 @@ def main(
     judge.config.pad_token_id = tokenizer.pad_token_id
     points: list[training.Point] = []
     batch = launch.rows(reward)
-    steps = training.steps(len(rows), batch, reward.epochs)
+    steps = training.steps(len(rows), reward)
     with checkpoints.place("reward", reward.save, (start, train, validation), (seed, compute, reward)) as where:
         trainer = launch.together(RewardTrainer)(
             model=judge,

@@ -75,7 +75,7 @@ def main(
         more["data_collator"] = packing.collator(tokenizer.pad_token_id, packing.bind(learner))
     points: list[training.Point] = []
     batch = launch.rows(sft)
-    steps = training.steps(len(rows), batch, sft.epochs)
+    steps = training.steps(len(rows), sft)
     settings = (seed, lr, compute, sft)
     with checkpoints.place("sft", sft.save, (start, *tables), settings) as where:
         trainer = lessons.by_token(launch.together(SFTTrainer), held_out)(

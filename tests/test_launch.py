@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from stages.lib import launch, recipes
+from stages.lib import launch, recipes, training
 from stages.lib.contract import Refusal
 from tests import toy
 
@@ -215,6 +215,18 @@ def test_one_process_counts_its_own_rows() -> None:
     assert (launch.rows(tuning()), launch.processes(), launch.leads()) == (8, 1, True)
     assert launch.placement(compute("single")) == launch.placement(compute("ddp")) == {}
     assert launch.placement(compute("fsdp2")) == {"device_map": None}
+
+
+@pytest.mark.parametrize(
+    ("rows", "ranks", "epochs", "steps"),
+    [(16, "1", 3.0, 6), (9, "1", 2.0, 4), (3, "1", 3.0, 3), (17, "1", 1.0, 3), (17, "2", 2.0, 4), (1, "1", 0.1, 1)],
+)
+def test_every_pass_over_the_rows_ends_with_a_step(
+    rows: int, ranks: str, epochs: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(launch.LAUNCHED, "ddp")
+    monkeypatch.setenv("WORLD_SIZE", ranks)
+    assert training.steps(rows, tuning(epochs=epochs)) == steps
 
 
 @pytest.mark.parametrize("name", get_args(recipes.Launch))
