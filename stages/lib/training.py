@@ -48,6 +48,8 @@ def recorder(points: list[Point]) -> "TrainerCallback":
                             " for compute.precision (fp32 and bf16 hold larger numbers than fp16)"
                         )
                     raise Refusal(f"{key} is {value} at step {state.global_step}: {why}")
+            # where fp16 overflows a step is skipped, and its gradients have no norm that JSON could hold
+            found = {key: value for key, value in found.items() if math.isfinite(value)}
             if found.keys() - {"train_loss"}:
                 if points and points[-1]["step"] == state.global_step:
                     points[-1].update(found)
