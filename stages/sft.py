@@ -28,6 +28,7 @@ from stages.lib import (
 from stages.lib.contract import Dep, Out, Refusal
 
 
+@fitting.enough_memory()
 def main(
     start: Dep,
     train: Dep,
