@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from stages.lib import launch
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def place(stage: str, save: int, files: Iterable[Path], settings: object) -> Ite
             yield Place(Path(scratch), 0)
         return
     home = root() / key(stage, files, settings)
-    if os.environ.get("RANK", "0") != "0":
+    if not launch.leads():
         yield Place(home / "part", save, home / "last")
         return
     home.mkdir(parents=True, exist_ok=True)
@@ -140,7 +141,7 @@ def key(stage: str, files: Iterable[Path], settings: object) -> str:
         if name.split(".")[0] == "stages" and module.__file__
     ]
     versions = [f"{name} {version(name)}" for name in LIBRARIES]
-    found.update(json.dumps([stage, repr(settings), versions, os.environ.get("WORLD_SIZE", "1")]).encode())
+    found.update(json.dumps([stage, repr(settings), versions, launch.processes()]).encode())
     for path in (*files, *code):
         for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if part.is_file():
