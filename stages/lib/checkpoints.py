@@ -46,8 +46,9 @@ class Place:
 
     @property
     def found(self) -> Path | None:
-        """The last whole checkpoint, if there is one."""
-        return self.last if self.last and self.last.is_dir() else None
+        """The last whole checkpoint, if there is one; the one before, after a kill between two renames."""
+        places = [self.last, self.last.with_name("old")] if self.last else []
+        return next((place for place in places if place.is_dir()), None)
 
     def points(self) -> list[Point]:
         """The history up to the checkpoint."""
@@ -80,8 +81,6 @@ def place(stage: str, save: int, files: Iterable[Path], settings: object) -> Ite
     with held(home):
         sweep()
         shutil.rmtree(home / "part", ignore_errors=True)
-        if (home / "old").is_dir() and not (home / "last").is_dir():  # killed between two renames
-            (home / "old").rename(home / "last")
         (home / "part").mkdir()
         yield Place(home / "part", save, home / "last")
         shutil.rmtree(home)
@@ -191,8 +190,8 @@ def publish(made: Path) -> None:
         os.fsync(opened)
         os.close(opened)
     last, old = made.parent.parent / "last", made.parent.parent / "old"
-    shutil.rmtree(old, ignore_errors=True)
-    if last.is_dir():
+    if last.is_dir():  # else old is all that there is
+        shutil.rmtree(old, ignore_errors=True)
         last.rename(old)
     made.rename(last)
     shutil.rmtree(old, ignore_errors=True)
