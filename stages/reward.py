@@ -20,6 +20,7 @@ from stages.lib import (
     records,
     trackers,
     training,
+    weights,
 )
 from stages.lib.contract import Dep, Out, Refusal
 
@@ -60,7 +61,8 @@ def main(
     points: list[training.Point] = []
     batch = launch.rows(reward)
     steps = training.steps(len(rows), reward)
-    with checkpoints.place("reward", reward.save, (start, train, validation), (seed, compute, reward)) as where:
+    settings = (seed, compute, reward, weights.device(compute), weights.precision(compute))
+    with checkpoints.place("reward", reward.save, (start, train, validation, config), settings) as where:
         trainer = by_pair(launch.together(RewardTrainer))(
             model=judge,
             args=RewardConfig(

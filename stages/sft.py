@@ -24,6 +24,7 @@ from stages.lib import (
     records,
     trackers,
     training,
+    weights,
 )
 from stages.lib.contract import Dep, Out, Refusal
 
@@ -77,8 +78,8 @@ def main(
     points: list[training.Point] = []
     batch = launch.rows(sft)
     steps = training.steps(len(rows), sft)
-    settings = (seed, lr, compute, sft)
-    with checkpoints.place("sft", sft.save, (start, *tables), settings) as where:
+    settings = (seed, lr, compute, sft, weights.device(compute), weights.precision(compute))
+    with checkpoints.place("sft", sft.save, (start, *tables, config), settings) as where:
         trainer = lessons.by_token(launch.together(SFTTrainer), held_out)(
             model=learner,
             args=SFTConfig(
