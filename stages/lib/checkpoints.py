@@ -198,7 +198,7 @@ def publish(made: Path) -> None:
 
 
 class Best:
-    """The trainable weights of the evaluation with the lowest loss; a copy on the CPU."""
+    """The trainable weights of the evaluation with the lowest loss; a copy on the CPU of the process that leads."""
 
     def __init__(self, model: Any, where: Place) -> None:
         self.model = model
@@ -209,21 +209,23 @@ class Best:
 
             with safe_open(str(where.found / BEST), "pt") as opened:
                 kept = opened.metadata()
-                self.weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                if launch.leads():
+                    self.weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             self.step, self.loss = int(kept["step"]), float.fromhex(kept["loss"])
 
     def offer(self, step: int, loss: float) -> None:
         """Keep the weights as they are if none were better; those before the first step are no result."""
         if step and loss < self.loss:
             self.step, self.loss = step, loss
-            self.weights = {name: weight.detach().to("cpu", copy=True) for name, weight in self.trained()}
+            if launch.leads():
+                self.weights = {name: weight.detach().to("cpu", copy=True) for name, weight in self.trained()}
 
     def restore(self) -> None:
         """Put the kept weights back."""
         import torch
 
         with torch.no_grad():
-            for name, weight in self.trained():
+            for name, weight in self.trained() if launch.leads() else ():
                 weight.copy_(self.weights[name])
 
     def write(self, path: Path) -> None:
