@@ -6,7 +6,8 @@ whole, and on the disk, is renamed to ``last/``, so one that a kill or a full di
 transformers does not keep is kept beside it: the history so far, the best weights, and the state of every random
 generator at the start of the epoch, without which the batches would come in another order. Tensors are read as
 safetensors or with ``weights_only``: a checkpoint can't run code. One process at a time works on a run, and what
-nobody went on with for a month is removed. Not covered: the state of another number of processes, which is another key.
+nobody went on with for a month is removed. A run's checkpoints go when its outputs are written; where DVC can't keep
+these, for a full disk, they are still in their place: make room, and `dvc commit` keeps them. Not covered: the state of another number of processes, which is another key.
 """
 
 import fcntl
@@ -83,7 +84,7 @@ def place(stage: str, save: int, files: Iterable[Path], settings: object) -> Ite
         shutil.rmtree(home / "part", ignore_errors=True)
         (home / "part").mkdir()
         yield Place(home / "part", save, home / "last")
-        shutil.rmtree(home)
+        shutil.rmtree(home, ignore_errors=True)  # the outputs are written, and nothing here is worth an error
 
 
 @contextmanager
