@@ -79,6 +79,8 @@ def arguments(
         "fp16": precision == "fp16",
         "dataloader_pin_memory": not on_cpu,
         "gradient_checkpointing": tuning.gradient_checkpointing,
+        # every adapter is used in every step; to look for others costs a walk through the graph
+        **({"ddp_find_unused_parameters": False} if tuning.method != "full" else {}),
         "adam_beta2": 0.95,  # a short run can't wait for the thousand steps over which 0.999 averages
         "lr_scheduler_type": "linear",
         "logging_nan_inf_filter": False,  # it would write the mean of earlier losses where one is no number
