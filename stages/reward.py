@@ -60,7 +60,7 @@ def main(
     judge.config.pad_token_id = tokenizer.pad_token_id
     points: list[training.Point] = []
     batch = launch.rows(reward)
-    steps = training.steps(len(rows), reward)
+    steps = launch.steps(len(rows), reward)
     settings = (seed, compute, reward, weights.device(compute), weights.precision(compute))
     with checkpoints.place("reward", reward.save, (start, train, validation, config), settings) as where:
         trainer = by_pair(launch.together(RewardTrainer))(

@@ -77,7 +77,7 @@ def main(
         more["data_collator"] = packing.collator(tokenizer.pad_token_id, packing.bind(learner))
     points: list[training.Point] = []
     batch = launch.rows(sft)
-    steps = training.steps(len(rows), sft)
+    steps = launch.steps(len(rows), sft)
     settings = (seed, lr, compute, sft, weights.device(compute), weights.precision(compute))
     with checkpoints.place("sft", sft.save, (start, *tables, config), settings) as where:
         trainer = lessons.by_token(launch.together(SFTTrainer), held_out)(

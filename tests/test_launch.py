@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from stages.lib import launch, recipes, training
+from stages.lib import launch, recipes
 from stages.lib.contract import Refusal
 from tests import toy
 
@@ -226,7 +226,7 @@ def test_every_pass_over_the_rows_ends_with_a_step(
 ) -> None:
     monkeypatch.setenv(launch.LAUNCHED, "ddp")
     monkeypatch.setenv("WORLD_SIZE", ranks)
-    assert training.steps(rows, tuning(epochs=epochs)) == steps
+    assert launch.steps(rows, tuning(epochs=epochs)) == steps
 
 
 @pytest.mark.parametrize("name", get_args(recipes.Launch))

@@ -8,6 +8,7 @@ output, its signals and its end are the launcher's, and no process outlives it. 
 pretraining from nothing.
 """
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -151,6 +152,12 @@ def rows(tuning: Any) -> int:
     if processes() > 1 and leads():
         print(f"{whole} rows a step: batch {tuning.batch} x accumulate {tuning.accumulate} x {processes()} processes")
     return whole
+
+
+def steps(rows: int, tuning: recipes.Sft | recipes.Reward | recipes.Offline) -> int:
+    """Optimiser steps of the recipe's passes over the rows; a pass ends with a step, however few rows it has left."""
+    batches = math.ceil(rows / (tuning.batch * processes()))
+    return max(1, round(tuning.epochs * math.ceil(batches / tuning.accumulate)))
 
 
 def together(trainer: Any) -> Any:

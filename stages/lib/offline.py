@@ -75,7 +75,7 @@ def train(
     """
     points: list[training.Point] = []
     launch.rows(rlhf)  # told, where there are several processes
-    steps = training.steps(len(found), rlhf)
+    steps = launch.steps(len(found), rlhf)
     Random(seed).shuffle(found)  # kto takes them as they come: it compares each answer with its neighbour's prompt
     with tempfile.TemporaryDirectory() as scratch:
         shared = {

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import launch, params, recipes, trackers, weights
+from stages.lib import params, recipes, trackers, weights
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
@@ -87,12 +87,6 @@ def arguments(
         "save_total_limit": 1,
         **({"optim": OPTIMIZERS[tuning.optimizer]} if tuning.optimizer in OPTIMIZERS else {}),
     }
-
-
-def steps(rows: int, tuning: recipes.Sft | recipes.Reward | recipes.Offline) -> int:
-    """Optimiser steps of the recipe's passes over the rows; a pass ends with a step, however few rows it has left."""
-    batches = math.ceil(rows / (tuning.batch * launch.processes()))
-    return max(1, round(tuning.epochs * math.ceil(batches / tuning.accumulate)))
 
 
 def dataset(rows: list[dict[str, Any]]) -> Any:
