@@ -18,8 +18,8 @@ from tests import toy
 LORA = recipes.Lora(r=4, alpha=8, dropout=0.0)
 CASES: dict[str, dict[str, Any]] = {
     "single": {"accumulate": 2},
-    "ddp": {},
-    "fsdp2": {},
+    "ddp": {"save": 2},
+    "fsdp2": {"save": 2},
     "fsdp2 alone": {"accumulate": 2, "processes": 1},
     "single lora": {"accumulate": 2, "method": "lora"},
     "single bf16": {"accumulate": 2, "precision": "bf16"},
@@ -122,6 +122,32 @@ def test_the_processes_end_with_the_stage(start: Path, root: Path, how: signal.S
         time.sleep(0.1)
     assert not processes_in(folder)
     assert not (folder / "model").exists() and not (folder / "history.json").exists()
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
+def test_processes_that_were_killed_go_on_to_the_same_bytes(runs: dict[str, Path], root: Path, name: str) -> None:
+    folder = toy.copied(runs["ddp"].parent / "start", runs["ddp"].parent / f"{name} killed", root, name, **CASES[name])
+    process = toy.trained(folder, root)
+    limit = time.monotonic() + 200
+    while not (found := list(folder.glob("data/checkpoints/*/last"))) and time.monotonic() < limit:
+        time.sleep(0.01)
+    process.kill()
+    output, _ = process.communicate(timeout=60)
+    assert found and not (folder / "history.json").exists(), output[-3000:]
+    while processes_in(folder) and time.monotonic() < limit:
+        time.sleep(0.1)
+    last = next(place for place in (found[0], found[0].with_name("old")) if place.is_dir())
+    kept = json.loads((last / "points.json").read_text(encoding="utf-8"))
+    (last / "points.json").write_text(json.dumps([kept[0] | {"marked": 1}, *kept[1:]]), encoding="utf-8")
+    process = toy.trained(folder, root)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output[-3000:]
+    marked, *points = json.loads((folder / "history.json").read_text(encoding="utf-8"))
+    assert marked.pop("marked") == 1  # it did go on from there
+    assert [marked, *points] == json.loads((runs[name] / "history.json").read_text(encoding="utf-8"))
+    model = "model/model.safetensors"
+    assert (folder / model).read_bytes() == (runs[name] / model).read_bytes()
+    assert not list(folder.glob("data/checkpoints/*"))
 
 
 def test_what_a_process_refuses_is_said_and_ends_the_stage(start: Path, root: Path) -> None:
