@@ -20,7 +20,7 @@ from stages import sft  # noqa: E402
 from stages.lib import checkpoints, fitting, launch, lessons, models, records, training  # noqa: E402
 from stages.lib.contract import Refusal  # noqa: E402
 from tests import families  # noqa: E402
-from tests.toy_sft import COMPUTE, PLAIN, Home, Run  # noqa: E402
+from tests.toy_sft import COMPUTE, PLAIN, Home, Run, apart  # noqa: E402
 
 # transformers gives up these names in its next version, and trl's trainers still ask for them
 pytestmark = pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning")
@@ -34,12 +34,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="module")
 def plain(home: Home) -> Run:
     return home.run(home.folder / "plain")
-
-
-def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    """The largest difference of any weight."""
-    assert one.keys() == other.keys()
-    return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
 def test_a_run_learns_and_its_history_counts_what_was_cut(home: Home, plain: Run) -> None:
@@ -145,16 +139,21 @@ def test_the_best_weights_are_kept_where_the_loss_rises_again(home: Home, plain:
         assert home.loss(run.model, home.other) == pytest.approx(after[best], abs=2e-6)
 
 
-def test_a_packed_run_tells_how_full_its_rows_are(home: Home, tmp_path: Path) -> None:
-    run = home.run(tmp_path, packing=True, batch=1, epochs=4.0)
+@pytest.mark.parametrize("family", ["llama", "bloom", "mpt", "gemma3"])
+def test_a_packed_run_is_judged_by_single_records_and_tells_how_full_its_rows_are(
+    home: Home, tmp_path: Path, family: str
+) -> None:
+    start, method = home.family(family), "full" if family == "llama" else "lora"
+    run = home.run(tmp_path, start=start, method=method, packing=True, batch=1, epochs=4.0, neftune=5.0)
     rows, _ = lessons.conversations(records.read(home.chat), home.tokenizer, 128)
     tokens = sum(len(row["input_ids"]) for row in rows)
-    told = run.points[0]
+    told, losses = run.points[0], run.losses()
     assert told["records"] == 16 and math.ceil(tokens / 128) <= told["rows"] < 8
     assert told["fullness"] == pytest.approx(tokens / (told["rows"] * 128), abs=1e-6)
-    assert run.points[-1]["step"] == round(told["rows"] * 4)
-    losses = run.losses()
-    assert losses[max(losses)] < losses[0] - 1
+    last = max(losses)
+    assert last == round(told["rows"] * 4) and losses[last] < losses[0] - 0.02
+    for step, model in ((0, home.folder / start), (last, run.model)):
+        assert losses[step] == pytest.approx(home.loss(model, home.other), abs=3e-6)
 
 
 @pytest.mark.parametrize("packing", [False, True])
@@ -179,13 +178,6 @@ def test_what_is_cut_is_told_and_counted(home: Home, tmp_path: Path, capsys: pyt
     assert f"{both}: sft.context (128): 2 conversations are longer and lose {told['tokens_lost']} tokens" in said
 
 
-def no_template(home: Home, folder: Path) -> dict[str, Any]:
-    spoken = models.load_tokenizer(home.base)
-    spoken.chat_template = None
-    models.save(models.load(home.base, COMPUTE), spoken, folder / "mute")
-    return {"start": folder / "mute"}
-
-
 def damaged(home: Home, folder: Path) -> dict[str, Any]:
     model = models.load(home.base, COMPUTE)
     with torch.no_grad():
@@ -202,7 +194,7 @@ def ends_cut(home: Home, folder: Path) -> dict[str, Any]:
 
 NOTHING = r"none holds nothing to learn from in sft\.mode {} within sft\.context \(128\): raise it"
 WRONG: dict[str, tuple[Callable[[Home, Path], dict[str, Any]], str]] = {
-    "a model without a chat template": (no_template, r"mute has no chat template: `dvc repro base`"),
+    "a model without a chat template": (lambda home, _: {"start": home.mute()}, r"mute has no chat template: `dvc"),
     "a context beyond the model": (lambda *_: {"context": 129}, r"sft\.context: found 129; the model reads at most"),
     "all too long": (lambda home, _: {"train": home.long}, r"long holds nothing to learn .* \(128\): raise it"),
     "no rows": (lambda home, _: {"train": home.none}, NOTHING.format("chat")),
@@ -219,12 +211,16 @@ WRONG: dict[str, tuple[Callable[[Home, Path], dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_refused_and_nothing_is_written(home: Home, tmp_path: Path, name: str) -> None:
+def test_what_is_wrong_is_refused_and_nothing_is_written_or_lost(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     changes, told = WRONG[name]
     out = tmp_path / "out"
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     with pytest.raises(Refusal, match=told):
-        home.run(out, **changes(home, tmp_path))
+        home.run(out, **{"save": 1} | changes(home, tmp_path))
     assert list(out.iterdir()) == []
+    assert len(list(tmp_path.glob("data/checkpoints/*/last"))) == (name == "a loss that is no number")  # of step 1
 
 
 def test_the_best_of_sharded_weights_is_refused_before_anything_starts(home: Home) -> None:

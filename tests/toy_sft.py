@@ -10,6 +10,7 @@ from stages.lib import determinism
 determinism.pin(1, "cpu", 1)  # before anything imports torch
 
 import torch  # noqa: E402
+import transformers  # noqa: E402
 
 from stages import sft  # noqa: E402
 from stages.lib import lessons, models, recipes, records  # noqa: E402
@@ -60,6 +61,22 @@ class Home:
         torch.manual_seed(1)
         models.save(models.new_llama(SHAPE, self.tokenizer), self.tokenizer, self.base)
 
+    def family(self, name: str) -> Path:
+        """A model of a family that speaks as the base does."""
+        found, ends = families.FAMILIES[name], self.tokenizer
+        size = {"vocab_size": len(ends), "pad_token_id": ends.pad_token_id, "eos_token_id": ends.eos_token_id}
+        config = getattr(transformers, found.config)(**found.sizes | size | {"bos_token_id": None})
+        torch.manual_seed(1)
+        models.save(transformers.AutoModelForCausalLM.from_config(config), ends, self.folder / name)
+        return Path(name)
+
+    def mute(self) -> Path:
+        """A model without a chat template."""
+        spoken = models.load_tokenizer(self.base)
+        spoken.chat_template = None
+        models.save(models.load(self.base, COMPUTE), spoken, self.folder / "mute")
+        return Path("mute")
+
     def run(self, out: Path, *, lr: Any = "auto", start: Path | None = None, **changes: Any) -> Run:
         """The stage with some words changed; a name of a table gives another file for it."""
         tables = {"train": self.chat, "validation": self.other, "text": self.text, "text_validation": self.text}
@@ -92,3 +109,9 @@ class Home:
                     total -= float(each[place, label])
                     count += 1
         return total / count
+
+
+def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """The largest difference of any weight."""
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
