@@ -20,10 +20,12 @@ from stages.lib import (
     records,
     trackers,
     training,
+    weights,
 )
 from stages.lib.contract import Dep, Out, Refusal
 
 
+@fitting.enough_memory()
 def main(
     start: Dep,
     train: Dep,
@@ -58,17 +60,17 @@ def main(
     judge.config.pad_token_id = tokenizer.pad_token_id
     points: list[training.Point] = []
     batch = launch.rows(reward)
-    steps = training.steps(len(rows), batch, reward.epochs)
-    with checkpoints.place("reward", reward.save, (start, train, validation), (seed, compute, reward)) as where:
-        trainer = launch.together(RewardTrainer)(
+    steps = launch.steps(len(rows), reward)
+    settings = (seed, compute, reward, weights.device(compute), weights.precision(compute))
+    with checkpoints.place("reward", reward.save, (start, train, validation, config), settings) as where:
+        trainer = by_pair(launch.together(RewardTrainer))(
             model=judge,
             args=RewardConfig(
                 **training.arguments(compute, seed, str(where.scratch), reward) | where.arguments(steps),
                 max_steps=steps,
                 per_device_train_batch_size=reward.batch,
                 gradient_accumulation_steps=reward.accumulate,
-                # accuracy is a mean of batch means: few batches are nearly exact, and one is
-                per_device_eval_batch_size=min(len(held_out), 16 * reward.batch),
+                per_device_eval_batch_size=reward.batch,
                 max_length=reward.context,
                 warmup_steps=steps // 10,
                 eval_strategy="steps",
@@ -111,6 +113,23 @@ def pairs(rows: Iterable[records.Record], tokenizer: Any, context: int) -> tuple
         else:
             kept.append(both)
     return kept, longer
+
+
+def by_pair(trainer: Any) -> Any:
+    """A class of trainers whose held-out accuracy and margin are means of all pairs: trl's are means of batches' means.
+
+    On several processes the last batch is filled up with pairs that then count twice.
+    """
+
+    class ByPair(trainer):
+        def compute_loss(self, model: Any, inputs: Any, *words: Any, **more: Any) -> Any:
+            found = super().compute_loss(model, inputs, *words, **more)
+            if not model.training:
+                for means in self._metrics["eval"].values():
+                    means += means[-1:] * (len(inputs["input_ids"]) // 2 - 1)  # once for each pair of the batch
+            return found
+
+    return ByPair
 
 
 if __name__ == "__main__":

@@ -24,10 +24,12 @@ from stages.lib import (
     records,
     trackers,
     training,
+    weights,
 )
 from stages.lib.contract import Dep, Out, Refusal
 
 
+@fitting.enough_memory()
 def main(
     start: Dep,
     train: Dep,
@@ -77,9 +79,9 @@ def main(
         training.lean(learner)
     points: list[training.Point] = []
     batch = launch.rows(sft)
-    steps = training.steps(len(rows), batch, sft.epochs)
-    settings = (seed, lr, compute, sft)
-    with checkpoints.place("sft", sft.save, (start, *tables), settings) as where:
+    steps = launch.steps(len(rows), sft)
+    settings = (seed, lr, compute, sft, weights.device(compute), weights.precision(compute))
+    with checkpoints.place("sft", sft.save, (start, *tables, config), settings) as where:
         trainer = lessons.by_token(launch.together(SFTTrainer), held_out)(
             model=learner,
             args=SFTConfig(

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -262,6 +263,15 @@ def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:
 def test_a_log_keeps_numbers_and_no_clocks() -> None:
     logs = {"loss": 1.23456789, "train_runtime": 3.2, "epoch": 1.0, "eval_steps_per_second": 9.0, "note": "x"}
     assert training.rounded(logs) == {"loss": 1.234568}
+
+
+def test_a_norm_that_is_no_number_is_left_out_of_the_history() -> None:
+    points: list[training.Point] = []
+    recorder: Any = training.recorder(points)
+    recorder.on_log(None, SimpleNamespace(global_step=1), None, logs={"loss": 2.0, "grad_norm": float("inf")})
+    assert points == [{"step": 1, "loss": 2.0}]
+    with pytest.raises(Refusal, match="loss is nan at step 2"):
+        recorder.on_log(None, SimpleNamespace(global_step=2), None, logs={"loss": float("nan"), "grad_norm": 1.0})
 
 
 @pytest.mark.parametrize(("free", "where"), [(10**9, "cuda"), (10**4, "auto")])

@@ -138,7 +138,9 @@ def test_rows_are_filled_first_fit_decreasing() -> None:
 
 def test_a_first_token_is_not_foretold_from_the_record_before() -> None:
     row = packing.joined([{"input_ids": [5, 6], "labels": [5, 6]}, {"input_ids": [7, 8], "labels": [7, 8]}])
-    assert row == {"input_ids": [5, 6, 7, 8], "labels": [-100, 6, -100, 8], "seq_lengths": [2, 2]}
+    assert {name: list(values) for name, values in row.items()} == {
+        "input_ids": [5, 6, 7, 8], "labels": [-100, 6, -100, 8], "seq_lengths": [2, 2]
+    }  # fmt: skip
     batch = packing.collator(0, "positions")([row, packing.joined([{"input_ids": [9], "labels": [9]}])])
     assert batch["position_ids"].tolist() == [[0, 1, 0, 1], [0, 0, 1, 2]]
     assert batch["labels"].tolist() == [[-100, 6, -100, 8], [-100] * 4]

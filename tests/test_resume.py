@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import checkpoints, determinism
+from stages.lib import checkpoints, determinism, launch
 from stages.lib.contract import Refusal
 from tests.conftest import Run
 
@@ -201,6 +201,34 @@ def test_the_best_evaluation_is_kept(runs: tuple[Path, dict[str, list[int]], str
     losses = {point["step"]: point["eval_loss"] for point in points if "eval_loss" in point and point["step"]}
     assert points[-1]["kept_step"] == min(losses, key=losses.__getitem__)
     assert points[-1]["kept_eval_loss"] == min(losses.values())
+
+
+def test_a_kill_between_two_renames_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    where = checkpoints.Place(tmp_path / "part", 3, tmp_path / "last")
+    assert where.found is None
+    for name in ("old", "part/checkpoint-6"):
+        (tmp_path / name).mkdir(parents=True)
+    assert where.found == tmp_path / "old"
+    checkpoints.publish(tmp_path / "part/checkpoint-6")
+    assert where.found == tmp_path / "last" and not (tmp_path / "old").exists()
+
+
+def test_one_process_of_many_copies_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setenv(launch.LAUNCHED, "ddp")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, kept in (("0", 1.0), ("1", 2.0)):
+        monkeypatch.setenv("RANK", rank)
+        model = torch.nn.Linear(2, 2)
+        best = checkpoints.Best(model, checkpoints.Place(Path("x"), 0))
+        torch.nn.init.constant_(model.weight, 1.0)
+        best.offer(3, 0.5)
+        torch.nn.init.constant_(model.weight, 2.0)
+        best.offer(6, 0.7)
+        best.restore()
+        assert (best.step, best.loss, float(model.weight.detach()[0, 0])) == (3, 0.5, kept)
+        assert bool(best.weights) == (rank == "0")
 
 
 def test_another_run_has_another_key(tmp_path: Path) -> None:

@@ -374,3 +374,32 @@ def test_a_reward_model_is_whole_and_tells_accuracy_and_margin(home: Home, tmp_p
     assert found.keys() == was.keys()
     assert any(not torch.equal(found[name], was[name]) for name in was if "proj" in name)
     home.run(ONLINE, tmp_path, {"judge": tmp_path / "judge"})
+
+
+def test_every_held_out_pair_counts_the_same(home: Home, tmp_path: Path) -> None:
+    section = REWARD.model_copy(update={"method": "full", "batch": 3})  # of 8 pairs two are left for the last batch
+    words = [home.policy, home.ranked, home.ranked, tmp_path / "judge", tmp_path / "h.json"]
+    reward.main(*words, seed=1, compute=COMPUTE, reward=section)
+    told = json.loads((tmp_path / "h.json").read_text(encoding="utf-8"))[-1]
+    judge = models.load_judge(tmp_path / "judge", COMPUTE)
+    margins = []
+    with torch.inference_mode():
+        for row in reward.pairs(records.read(home.ranked), home.tokenizer, section.context)[0]:
+            given = [
+                float(judge(input_ids=torch.tensor([row[f"{name}_ids"]])).logits) for name in ("chosen", "rejected")
+            ]
+            margins.append(given[0] - given[1])
+    assert told["eval_margin"] == pytest.approx(sum(margins) / 8, abs=1e-5)
+    assert told["eval_accuracy"] == pytest.approx(sum(margin > 0 for margin in margins) / 8, abs=1e-6)
+
+
+def test_memory_that_ends_while_a_model_is_loaded_is_told(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(models, "load_judge", full)
+    words = [home.policy, home.ranked, home.ranked, tmp_path / "judge", tmp_path / "h.json"]
+    with pytest.raises(Refusal, match=r"the memory is full .*20\.00 GiB.*lower batch .*`make plan` tells what fits"):
+        reward.main(*words, seed=1, compute=COMPUTE, reward=REWARD)

@@ -59,6 +59,7 @@ def test_the_environment_names_the_trackers(
     told = trackers.settings(TUNING)
     if found:
         assert told == {"report_to": found, "run_name": "reward-recipe-uncommitted"}
+        assert trackers.settings(TUNING) == told  # the next trainer of a process hears the same
     else:
         assert told == {"report_to": "none"} and not Path("live").exists()
 
@@ -74,6 +75,9 @@ def test_unknown_and_missing_trackers_are_refused_in_words(own: pytest.MonkeyPat
     own.delenv("TRACKERS")
     own.setenv("WANDB_API_KEY", "k")
     with pytest.raises(Refusal, match="WANDB_API_KEY names wandb"):
+        trackers.named()
+    own.setenv("WANDB_PROJECT", "p")
+    with pytest.raises(Refusal, match="WANDB_API_KEY and WANDB_PROJECT name wandb"):
         trackers.named()
 
 

@@ -45,7 +45,10 @@ def made(folder: Path, root: Path) -> Path:
     return folder
 
 
-def copied(origin: Path, folder: Path, root: Path, launch: str = "single", **changes: object) -> Path:
+def copied(
+    origin: Path, folder: Path, root: Path, launch: str = "single", processes: int = 2, precision: str = "fp32",
+    **changes: object,
+) -> Path:  # fmt: skip
     """The same in another folder, with a launch and with changes of the recipe's sft part."""
     from ruamel.yaml import YAML
 
@@ -54,11 +57,11 @@ def copied(origin: Path, folder: Path, root: Path, launch: str = "single", **cha
     (folder / "params.yaml").write_text(dials, encoding="utf-8")
     yaml = YAML()
     recipe = yaml.load(root / "recipes/tiny.yaml")
-    recipe["compute"] |= {"launch": launch, "threads": 1}
+    recipe["compute"] |= {"launch": launch, "threads": 1, "precision": precision}
     recipe["sft"] |= {"context": 64, "batch": 4, "method": "full"} | changes
     (folder / "recipes").mkdir()
     yaml.dump(recipe, folder / "recipes/toy.yaml")
-    config = yaml.load(root / f"launch/{launch}.yaml") | {"num_processes": 1 if launch == "single" else 2}
+    config = yaml.load(root / f"launch/{launch}.yaml") | {"num_processes": 1 if launch == "single" else processes}
     (folder / "data").mkdir()
     yaml.dump(config, folder / "data/launch.yaml")
     return folder

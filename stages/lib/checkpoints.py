@@ -6,7 +6,9 @@ whole, and on the disk, is renamed to ``last/``, so one that a kill or a full di
 transformers does not keep is kept beside it: the history so far, the best weights, and the state of every random
 generator at the start of the epoch, without which the batches would come in another order. Tensors are read as
 safetensors or with ``weights_only``: a checkpoint can't run code. One process at a time works on a run, and what
-nobody went on with for a month is removed. Not covered: the state of another number of processes, which is another key.
+nobody went on with for a month is removed. A run's checkpoints go when its outputs are written; where DVC can't keep
+these, for a full disk, they are still in their place: make room, and `dvc commit -f` keeps them. Not covered: the state
+of another number of processes, which is another key.
 """
 
 import fcntl
@@ -24,6 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from stages.lib import launch
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
@@ -45,8 +48,9 @@ class Place:
 
     @property
     def found(self) -> Path | None:
-        """The last whole checkpoint, if there is one."""
-        return self.last if self.last and self.last.is_dir() else None
+        """The last whole checkpoint, if there is one; the one before, after a kill between two renames."""
+        places = [self.last, self.last.with_name("old")] if self.last else []
+        return next((place for place in places if place.is_dir()), None)
 
     def points(self) -> list[Point]:
         """The history up to the checkpoint."""
@@ -72,18 +76,16 @@ def place(stage: str, save: int, files: Iterable[Path], settings: object) -> Ite
             yield Place(Path(scratch), 0)
         return
     home = root() / key(stage, files, settings)
-    if os.environ.get("RANK", "0") != "0":
+    if not launch.leads():
         yield Place(home / "part", save, home / "last")
         return
     home.mkdir(parents=True, exist_ok=True)
     with held(home):
         sweep()
         shutil.rmtree(home / "part", ignore_errors=True)
-        if (home / "old").is_dir() and not (home / "last").is_dir():  # killed between two renames
-            (home / "old").rename(home / "last")
         (home / "part").mkdir()
         yield Place(home / "part", save, home / "last")
-        shutil.rmtree(home)
+        shutil.rmtree(home, ignore_errors=True)  # the outputs are written, and nothing here is worth an error
 
 
 @contextmanager
@@ -140,7 +142,7 @@ def key(stage: str, files: Iterable[Path], settings: object) -> str:
         if name.split(".")[0] == "stages" and module.__file__
     ]
     versions = [f"{name} {version(name)}" for name in LIBRARIES]
-    found.update(json.dumps([stage, repr(settings), versions, os.environ.get("WORLD_SIZE", "1")]).encode())
+    found.update(json.dumps([stage, repr(settings), versions, launch.processes()]).encode())
     for path in (*files, *code):
         for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if part.is_file():
@@ -190,15 +192,15 @@ def publish(made: Path) -> None:
         os.fsync(opened)
         os.close(opened)
     last, old = made.parent.parent / "last", made.parent.parent / "old"
-    shutil.rmtree(old, ignore_errors=True)
-    if last.is_dir():
+    if last.is_dir():  # else old is all that there is
+        shutil.rmtree(old, ignore_errors=True)
         last.rename(old)
     made.rename(last)
     shutil.rmtree(old, ignore_errors=True)
 
 
 class Best:
-    """The trainable weights of the evaluation with the lowest loss; a copy on the CPU."""
+    """The trainable weights of the evaluation with the lowest loss; a copy on the CPU of the process that leads."""
 
     def __init__(self, model: Any, where: Place) -> None:
         self.model = model
@@ -209,21 +211,23 @@ class Best:
 
             with safe_open(str(where.found / BEST), "pt") as opened:
                 kept = opened.metadata()
-                self.weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                if launch.leads():
+                    self.weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             self.step, self.loss = int(kept["step"]), float.fromhex(kept["loss"])
 
     def offer(self, step: int, loss: float) -> None:
         """Keep the weights as they are if none were better; those before the first step are no result."""
         if step and loss < self.loss:
             self.step, self.loss = step, loss
-            self.weights = {name: weight.detach().to("cpu", copy=True) for name, weight in self.trained()}
+            if launch.leads():
+                self.weights = {name: weight.detach().to("cpu", copy=True) for name, weight in self.trained()}
 
     def restore(self) -> None:
         """Put the kept weights back."""
         import torch
 
         with torch.no_grad():
-            for name, weight in self.trained():
+            for name, weight in self.trained() if launch.leads() else ():
                 weight.copy_(self.weights[name])
 
     def write(self, path: Path) -> None:

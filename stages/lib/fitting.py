@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stages.lib import checkpoints, models, progress, training
+from stages.lib import checkpoints, launch, models, progress, training
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
+NO_MEMORY = re.compile(r"out of memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED")
 NO_ROOM = re.compile(f"{models.NO_ROOM.pattern}|PytorchStreamWriter|unexpected pos")
 
 
@@ -29,6 +30,7 @@ def fit(
     keep: Literal["last", "best"] = "last",
 ) -> None:
     """Train, and fill the history; ``tokens`` are those of a step. ``best`` puts back the best evaluation's weights."""
+    launch.unrounded(trainer)
     points[:] = where.points()
     best = checkpoints.Best(trainer.model, where) if keep == "best" else None
     progress.show(trainer, name, tokens)
@@ -58,17 +60,25 @@ def chooser(best: checkpoints.Best) -> "TrainerCallback":
 
 
 @contextmanager
-def explained(where: checkpoints.Place) -> Iterator[None]:
-    """Say in words what a machine runs out of; the last whole checkpoint stays."""
-    import torch
-
+def enough_memory() -> Iterator[None]:
+    """Say in words what to do where memory ends, from a stage's first weight to its last; stands before its main."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:  # torch's own and bitsandbytes'; torch may not be imported before launch.enter
+        if not NO_MEMORY.search(str(error)):
+            raise
         raise Refusal(
-            f"the GPU's memory is full ({' '.join(str(error).split())[:160]}): lower batch and raise accumulate by as"
-            " much, lower context, set gradient_checkpointing: true, or choose lora, qlora or an 8-bit optimizer"
+            f"the memory is full ({' '.join(str(error).split())[:160]}): lower batch and raise accumulate by as much,"
+            " lower context, set gradient_checkpointing: true, choose lora, qlora or an 8-bit optimizer, or a launch"
+            " that shards; `make plan` tells what fits"
         ) from None
+
+
+@contextmanager
+def explained(where: checkpoints.Place) -> Iterator[None]:
+    """Say in words that a checkpoint has no room; the last whole one stays."""
+    try:
+        yield
     except Exception as error:  # torch, safetensors and tokenizers each have a kind of their own for a full disk
         if not NO_ROOM.search(str(error)):
             raise

@@ -8,6 +8,7 @@ output, its signals and its end are the launcher's, and no process outlives it. 
 pretraining from nothing.
 """
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -29,9 +30,12 @@ DEEPSPEED = ("zero2", "zero3")
 def enter(compute: recipes.Compute, tuning: recipes.Tuning, config: Path = CONFIG) -> None:
     """Begin a stage's main: return at once in the only process, or in one of many; else turn into the launcher."""
     if compute.launch == "single":
+        show_one_gpu()
         return
     if LAUNCHED in os.environ:
         follow_parent()
+        if processes() == 1:
+            show_one_gpu()
         if compute.device == "cpu" and compute.launch in SHARDING:
             shard_on_cpu()
         return
@@ -107,6 +111,11 @@ def follow_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+def show_one_gpu() -> None:
+    """Hide all GPUs but the first: trainers spread one process over all that it sees, and trl's refuse that."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+
+
 def shard_on_cpu() -> None:
     """Let accelerate shard on CPUs, too: nothing but its name for such processes keeps FSDP from them."""
     from accelerate import PartialState
@@ -145,6 +154,12 @@ def rows(tuning: Any) -> int:
     return whole
 
 
+def steps(rows: int, tuning: recipes.Sft | recipes.Reward | recipes.Offline) -> int:
+    """Optimiser steps of the recipe's passes over the rows; a pass ends with a step, however few rows it has left."""
+    batches = math.ceil(rows / (tuning.batch * processes()))
+    return max(1, round(tuning.epochs * math.ceil(batches / tuning.accumulate)))
+
+
 def together(trainer: Any) -> Any:
     """A class of trainers whose groups of like length span the batches of all processes, as one process deals them."""
     if processes() == 1:
@@ -160,21 +175,32 @@ def together(trainer: Any) -> Any:
     return Together
 
 
+def unrounded(trainer: Any) -> None:
+    """Leave what a sharded model gives as it is: accelerate would round its losses to 16 bits, too."""
+    import dataclasses
+
+    plugin = trainer.accelerator.state.fsdp_plugin if trainer.is_fsdp_enabled else None
+    if plugin is not None and plugin.mixed_precision_policy is not None:
+        plugin.mixed_precision_policy = dataclasses.replace(plugin.mixed_precision_policy, output_dtype=None)
+
+
 def whole(trainer: Any, fresh: Callable[[], "PreTrainedModel"]) -> Any:
     """The trained model in one piece, or None where this process has nothing to write.
 
     Shards are gathered into ``fresh()``, the model as it was loaded, with the trained adapters' shape around it.
     """
-    if processes() == 1:
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled  # one process may hold a single shard
+    if processes() == 1 and not sharded:
         return trainer.model
     import torch
 
     accelerator, model = trainer.accelerator, trainer.model
     state = None
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+    if sharded:
         state = accelerator.get_state_dict(trainer.model_wrapped)  # every process takes part
     accelerator.wait_for_everyone()
-    torch.distributed.destroy_process_group()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     if not leads():
         return None
     if state is None:

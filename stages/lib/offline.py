@@ -74,7 +74,8 @@ def train(
     The history holds what ``look`` sees in the policy and its start now and then; ``load`` loads that start.
     """
     points: list[training.Point] = []
-    steps = training.steps(len(found), launch.rows(rlhf), rlhf.epochs)
+    launch.rows(rlhf)  # told, where there are several processes
+    steps = launch.steps(len(found), rlhf)
     Random(seed).shuffle(found)  # kto takes them as they come: it compares each answer with its neighbour's prompt
     with tempfile.TemporaryDirectory() as scratch:
         shared = {

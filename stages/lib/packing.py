@@ -7,6 +7,7 @@ give the same rows. Not covered: attention kernels other than transformers' own 
 from rows in batches, and models that carry a state along the row, such as Mamba; both are refused.
 """
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,10 +72,11 @@ def pack(records: Sequence[dict[str, Any]], width: int) -> list[dict[str, Any]]:
 
 def joined(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """One row; nothing is learned on a record's first token, which the record before it would have to foretell."""
-    row: dict[str, Any] = {"input_ids": [], "labels": [], "seq_lengths": []}
+    row: dict[str, Any] = {"input_ids": array("i"), "labels": array("i"), "seq_lengths": []}
     for record in records:
-        row["input_ids"] += record["input_ids"]
-        row["labels"] += [IGNORED, *record["labels"][1:]]
+        row["input_ids"].extend(record["input_ids"])
+        row["labels"].append(IGNORED)
+        row["labels"].extend(record["labels"][1:])
         row["seq_lengths"].append(len(record["input_ids"]))
     return row
 

@@ -42,7 +42,8 @@ def named() -> list[str]:
         package = "tensorboardX" if name == "tensorboard" and find_spec("tensorboardX") else name
         if find_spec(package) is None:
             signs = [sign for sign in ("TRACKERS", *SIGNS[name]) if os.environ.get(sign)]
-            raise Refusal(f"{' and '.join(signs)} names {name}: pip install {name}, or set TRACKERS=none")
+            verb = "names" if len(signs) == 1 else "name"
+            raise Refusal(f"{' and '.join(signs)} {verb} {name}: pip install {name}, or set TRACKERS=none")
     return found
 
 
@@ -52,10 +53,14 @@ def settings(tuning: recipes.Tuning) -> dict[str, Any]:
     if not found:
         return {"report_to": "none"}
     name = run_name(stage(tuning))
-    os.environ.setdefault("WANDB_PROJECT", "viet-llm")
-    os.environ.setdefault("WANDB_DIR", str(LIVE))
-    os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "viet-llm")
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(LIVE / "tensorboard" / name))
+    places = {
+        "wandb": {"WANDB_PROJECT": "viet-llm", "WANDB_DIR": str(LIVE)},
+        "mlflow": {"MLFLOW_EXPERIMENT_NAME": "viet-llm"},
+        "tensorboard": {"TENSORBOARD_LOGGING_DIR": str(LIVE / "tensorboard" / name)},
+    }
+    for tracker in found:  # another's would be read as a wish for it
+        for variable, value in places[tracker].items():
+            os.environ.setdefault(variable, value)
     LIVE.mkdir(exist_ok=True)
     return {"report_to": found, "run_name": name}
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from array import array
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,8 @@ def recorder(points: list[Point]) -> "TrainerCallback":
                             " for compute.precision (fp32 and bf16 hold larger numbers than fp16)"
                         )
                     raise Refusal(f"{key} is {value} at step {state.global_step}: {why}")
+            # where fp16 overflows a step is skipped, and its gradients have no norm that JSON could hold
+            found = {key: value for key, value in found.items() if math.isfinite(value)}
             if found.keys() - {"train_loss"}:
                 if points and points[-1]["step"] == state.global_step:
                     points[-1].update(found)
@@ -77,6 +80,8 @@ def arguments(
         "fp16": precision == "fp16",
         "dataloader_pin_memory": not on_cpu,
         "gradient_checkpointing": tuning.gradient_checkpointing,
+        # every adapter is used in every step; to look for others costs a walk through the graph
+        **({"ddp_find_unused_parameters": False} if tuning.method != "full" else {}),
         "adam_beta2": 0.95,  # a short run can't wait for the thousand steps over which 0.999 averages
         "lr_scheduler_type": "linear",
         "logging_nan_inf_filter": False,  # it would write the mean of earlier losses where one is no number
@@ -98,16 +103,22 @@ def lean(model: "PreTrainedModel") -> None:
     utils._CHUNKED_LOGPROB_CHUNK_SIZE = min(rows, utils._CHUNKED_LOGPROB_CHUNK_SIZE)
 
 
-def steps(rows: int, batch: int, epochs: float) -> int:
-    """Optimiser steps of some passes over the rows."""
-    return max(1, round(rows * epochs / batch))
-
-
 def dataset(rows: list[dict[str, Any]]) -> Any:
-    """Rows as a data set that leaves no file behind."""
+    """Rows as a data set that leaves no file behind; arrays of 32-bit ids stay as small as they are."""
+    import numpy as np
+    import pyarrow as pa
     from datasets import Dataset
 
-    return Dataset.from_list(rows)
+    if not any(isinstance(values, array) for values in rows[0].values()):
+        return Dataset.from_list(rows)
+
+    def column(name: str) -> Any:
+        if not isinstance(rows[0][name], array):
+            return pa.array([row[name] for row in rows])
+        ends = np.cumsum([0, *(len(row[name]) for row in rows)])
+        return pa.LargeListArray.from_arrays(ends, np.concatenate([np.asarray(row[name]) for row in rows]))
+
+    return Dataset(pa.table({name: column(name) for name in rows[0]}))
 
 
 def evaluated(trainer: Any, points: list[Point]) -> None:
