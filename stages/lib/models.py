@@ -6,6 +6,7 @@ this machine. A conversation is rendered by the tokenizer's own chat template; t
 transformers tells the assistant's tokens from the rest. Not covered: training (``training.py``).
 """
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -171,6 +172,13 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Messa
     ]
 
 
+def ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """The tokens that end an answer: first what the model learns to end its turn with, then others of its own."""
+    own = model.generation_config.eos_token_id
+    found = [tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])]
+    return list(dict.fromkeys(token for token in found if token is not None))
+
+
 def answer(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
@@ -184,7 +192,7 @@ def answer(
     import torch
 
     rows = [encode_prompt(tokenizer, prompt) for prompt in prompts]
-    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    pad, stops = tokenizer.pad_token_id, ends(model, tokenizer)
     found: list[tuple[str, int, bool]] = [("", 0, False)] * len(rows)
     for indices in weights.by_length(rows, batch):
         ids, mask = weights.padded([rows[index] for index in indices], pad, "left", str(model.device))
@@ -194,11 +202,11 @@ def answer(
                 attention_mask=mask,
                 max_new_tokens=new_tokens,
                 pad_token_id=pad,
-                eos_token_id=end,
+                eos_token_id=stops,
                 **(sampling or {"do_sample": False}),
             )
         for index, row in zip(indices, output[:, ids.shape[1] :].tolist(), strict=True):
-            ended = end in row
-            said = row[: row.index(end)] if ended else row
+            said = list(itertools.takewhile(lambda token: token not in stops, row))
+            ended = len(said) < len(row)
             found[index] = (tokenizer.decode(said, skip_special_tokens=True), len(said) + ended, ended)
     return found
