@@ -1,7 +1,7 @@
 """How good a model is: lm-evaluation-harness on local tasks, perplexity, size, and a few answers to read.
 
-Runs in this process and offline. Every model is asked through its chat template but the base model, which
-has learned none and reads the bare question. Not covered: speed, which no file of this project holds.
+Runs in this process and offline. Every model is asked through its chat template but a base model that was published
+without one: it reads the bare question. Not covered: speed, which no file of this project holds.
 """
 
 import json
@@ -37,7 +37,7 @@ def main(
     read = perplexity.assistant(
         loaded, tokenizer, records.read(validation), batch=benchmark.batch, context=benchmark.context
     )
-    found = harness(loaded, tokenizer, tasks, items, seed, benchmark, chat=name != "base")
+    found = harness(loaded, tokenizer, tasks, items, seed, benchmark, chat=name != "base" or models.read_origin(model).get("template") == "published")
     held_out = [record["messages"] for record in records.read(prompts)]
     asked = held_out[:: max(1, -(-len(held_out) // ANSWERS))]  # spread, since prompts stand by source
     said = models.answer(loaded, tokenizer, asked, new_tokens=benchmark.max_new_tokens, batch=benchmark.batch)

@@ -114,7 +114,7 @@ def tokenizer(family: Family) -> Any:
 
     from stages.lib import models
 
-    made = models.train_tokenizer([*TEXTS, *["system\nuser\nassistant\n"] * 90], 400, 128)
+    made = without_turns(models.train_tokenizer([*TEXTS, *["system\nuser\nassistant\n"] * 90], 400, 128))
     made.chat_template = getattr(chat_template_utils, family.template, family.template) or None
     made.add_special_tokens({"additional_special_tokens": family.tokens})
     made.eos_token, made.pad_token = family.eos, None
@@ -127,6 +127,22 @@ def tokenizer(family: Family) -> Any:
             single=f"{family.bos} $A", special_tokens=[(family.bos, made.bos_token_id)]
         )
     return made
+
+
+def without_turns(made: Any) -> Any:
+    """A tokenizer without the tokens of a turn, which most families never had."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    state = json.loads(made.backend_tokenizer.to_str())
+    special = {token["content"] for token in state.pop("added_tokens")}
+    pieces = sorted(state["model"]["vocab"].items(), key=lambda piece: piece[1])
+    state["model"]["vocab"] = {piece: id for id, (piece, _) in enumerate(p for p in pieces if p[0] not in special)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state | {"added_tokens": []})),
+        model_max_length=made.model_max_length,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def build(name: str, folder: Path, rows: int = 64) -> None:

@@ -150,7 +150,8 @@ def test_a_branch_is_taken_with_a_warning_and_its_commit_is_kept(asked: Any) -> 
     done = asked[0](MADE + "print(Path('model/origin.json').read_text())", "main")
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"today it is {COMMIT}: write that into the recipe" in done.stderr
-    assert json.loads(done.stdout) == {"repo": "o/good", "revision": "main", "commit": COMMIT}
+    told = {"template": "published", "repo": "o/good", "revision": "main", "commit": COMMIT}
+    assert json.loads(done.stdout) == told
     fetched = {one.path.rpartition("/")[2] for one in asked[1].asked if one.path.startswith("/o/good/resolve")}
     assert "model.safetensors" in fetched and "tokenizer.json" in fetched
     assert not fetched & {"pytorch_model.bin", "modeling_odd.py", "b.json"}

@@ -20,6 +20,8 @@ from stages.lib.records import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+Origin = dict[str, str]  # repo, revision, commit; and whether its chat template was published with it or added
+ORIGIN = "origin.json"  # in a model's folder
 TURN, END, STOP = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
@@ -28,6 +30,7 @@ CHATML = (
     "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+HEAD = "score"  # what transformers calls the head of a reward model, whatever the family
 NO_ROOM = re.compile(r"No space left|File too large|quota exceeded|os error (27|28|122)\b")
 # A Vietnamese syllable is one word of letters and marks; a digit stands alone, so that a model can copy numbers.
 SYLLABLES = r"\n| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{N}]+|\s"
@@ -123,7 +126,7 @@ def load_judge(folder: Path, compute: params.Compute, **more: Any) -> "PreTraine
     """A model that gives a conversation one number."""
     from transformers import AutoModelForSequenceClassification
 
-    return weights.placed(AutoModelForSequenceClassification, folder, compute, num_labels=1, **more)
+    return weights.placed(AutoModelForSequenceClassification, folder, compute, new=HEAD, num_labels=1, **more)
 
 
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
@@ -155,6 +158,17 @@ def scrub(folder: Path) -> None:
             kept["target_modules"] = sorted(kept["target_modules"])  # peft writes a set, in the order of the hash seed
         if kept != found:
             path.write_text(json.dumps(kept, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_origin(folder: Path) -> Origin:
+    """Where a folder's model is from; nothing of one that was made here."""
+    path = folder / ORIGIN
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def write_origin(folder: Path, origin: Origin) -> None:
+    """Write it down in the model's folder."""
+    (folder / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
 
 
 def encode(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> tuple[list[int], list[int]]:
