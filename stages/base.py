@@ -2,8 +2,8 @@
 
 ``scratch`` trains a tokenizer and a small Llama; ``hub`` takes a published model at a pinned revision, or a
 folder, sees to it that it can hold a conversation, and adds Vietnamese pieces to its vocabulary if ``grow`` asks for
-them. Where it is from, and whether it has learned its chat template, then stands in ``origin.json``. Not covered: training a published model on plain text, which
-``sft`` does in its ``text`` mode.
+them. Where it is from, and whether its chat template was published with it, then stands in ``origin.json``. Not
+covered: training a published model on plain text, which ``sft`` does in its ``text`` mode.
 """
 
 from collections.abc import Iterator

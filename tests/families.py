@@ -153,6 +153,7 @@ def build(name: str, folder: Path, rows: int = 64) -> None:
     family = FAMILIES[name]
     spoken = tokenizer(family)
     size = {"vocab_size": -(-len(spoken) // rows) * rows}  # published models have rows to spare
+    size |= {"eos_token_id": spoken.eos_token_id, "bos_token_id": spoken.bos_token_id}
     sizes = dict(family.sizes)
     if "text_config" in sizes:
         sizes["text_config"] = sizes["text_config"] | size
@@ -234,12 +235,16 @@ def tuned(home: Path, method: Any, told: dict[str, Any]) -> None:
     found = {"losses": losses, "reload": float((seen[0] - logits(again, ids)).abs().max()), "dtype": str(again.dtype)}
     answers = models.answer(again, spoken, [[{"role": "user", "content": f"{ASKED[0]} 0"}]], new_tokens=24, batch=1)
     found |= {"answer": answers[0][0], "ended": answers[0][2]}
-    if method == "qlora":
+    before = models.load(home / "base", compute)
+    rows = [model.get_output_embeddings().weight[spoken.eos_token_id] for model in (before, again)]
+    found["end_moved"] = float((rows[0] - rows[1]).abs().max())
+    if method != "full":
         start = models.load(home / "base", compute, **adapters.learning(compute, method))
         apart = logits(PeftModel.from_pretrained(start, str(done / "adapter")), ids)
+        found["drift"] = float((apart - logits(again, ids)).abs().max())
+    if method == "qlora":
         whole = models.load(home / "base", compute)
         drifted = logits(PeftModel.from_pretrained(whole, str(done / "adapter")).merge_and_unload(), ids)
-        found["drift"] = float((apart - logits(again, ids)).abs().max())
         found["drift_of_the_original"] = float((apart - drifted).abs().max())
         found["quantised"] = "quantization_config" in (done / "config.json").read_text()
     told[method] = found

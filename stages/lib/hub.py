@@ -59,7 +59,7 @@ def snapshot(repo: str, revision: str, key: str = "base.repo") -> Snapshot:
             raise Refusal(f"{key}: {repo} at {revision}: {explain(repo, revision, error)}") from None
         folder, commit = kept, kept.name
     if not complete(folder):
-        raise Refusal(f"{key}: {repo} at {revision}: not all files that its index of weights names are there; run it again")
+        raise Refusal(f"{key}: {repo} at {revision}: files that its index of weights names are missing; run it again")
     if not COMMIT.fullmatch(revision):
         print(
             f"warning: base.revision: {revision} is a name that can move, so this model can't be made again for sure;"
@@ -118,7 +118,9 @@ def check_files(repo: str, revision: str, key: str, names: list[str]) -> None:
     if any(name.endswith(".safetensors") for name in top):
         return
     if any(name.endswith((".bin", ".pt", ".pth")) for name in top):
-        ours = f"convert them once, `python -m tools.convert {repo} {revision} data/hub/{repo.split('/')[-1]}`, and name"
+        ours = (
+            f"convert them once, `python -m tools.convert {repo} {revision} data/hub/{repo.split('/')[-1]}`, and name"
+        )
         ours += " that folder"
         others = "pin a commit that has safetensors, as SFconvertbot offers in pull requests"
         raise Refusal(
