@@ -25,9 +25,8 @@ def test_a_judge_learns_the_tokens_of_a_turn_that_are_new(tmp_path: Path, name: 
     from stages import base
 
     families.build(name, tmp_path / "hub")
-    made, spoken, _, _ = base.from_hub(
-        recipes.Hub(source="hub", repo=str(tmp_path / "hub"), revision="main", grow=0), tmp_path, tmp_path
-    )
+    source = recipes.Hub(source="hub", repo=str(tmp_path / "hub"), revision="main", grow=0)
+    made, spoken, _, _ = base.from_hub(source, tmp_path, tmp_path)
     models.save(made, spoken, tmp_path / "base")
     judge = models.load_judge(tmp_path / "base", FP32, **adapters.learning(FP32, method, adapters.HEAD))
     judge.config.pad_token_id = spoken.pad_token_id

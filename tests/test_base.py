@@ -12,7 +12,7 @@ from stages.lib import determinism
 
 determinism.pin(1, "cpu", 1)  # before anything imports torch
 
-from stages.lib import models, recipes  # noqa: E402
+from stages.lib import hub, models, recipes  # noqa: E402
 from stages.lib.contract import Refusal  # noqa: E402
 from tests import families  # noqa: E402
 from tests.upstream import Reply, environment, serving  # noqa: E402
@@ -166,6 +166,29 @@ def test_a_branch_is_taken_with_a_warning_and_its_commit_is_kept(asked: Any) -> 
         assert "warning: base.revision" not in again.stderr
 
 
+def test_a_folder_of_the_cache_without_all_weights_is_no_earlier_download(asked: Any, tmp_path: Path) -> None:
+    fresh = {"HF_HOME": str(tmp_path / "cache")}
+    words = "import sys\nfrom stages.lib import hub\nhub.tokenizer_files(sys.argv[1], sys.argv[2])\n"
+    done = asked[0](words, "o/good", COMMIT, **fresh)
+    assert done.returncode == 0, done.stderr[-2000:]
+    gone = {**fresh, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    cut_off = asked[0](ASK, json.dumps([["o/good", COMMIT]]), **gone)
+    assert "is the network up" in cut_off.stdout, cut_off.stderr[-2000:]
+    never = asked[0](words, "o/cut", COMMIT, **gone).stderr
+    assert "is the network up" in never and "HTTP 404" not in never
+
+
+def test_all_weights_of_an_index_make_a_model_complete(tmp_path: Path) -> None:
+    assert not hub.complete(tmp_path)
+    (tmp_path / "model-1.safetensors").touch()
+    assert hub.complete(tmp_path)
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert not hub.complete(tmp_path)
+    (tmp_path / "model-2.safetensors").touch()
+    assert hub.complete(tmp_path)
+
+
 def test_a_download_that_broke_off_goes_on_where_it_ended(asked: Any) -> None:
     done = asked[0](ASK, json.dumps([["o/cut", COMMIT]]))
     assert json.loads(done.stdout.splitlines()[-1]) == {f"o/cut@{COMMIT}": COMMIT}, done.stderr[-2000:]
@@ -213,7 +236,7 @@ def test_a_model_keeps_the_precision_it_was_published_in(tmp_path: Path) -> None
         assert rows[end].equal(rows[old]) and not rows[start].equal(rows[old]) and not rows.isnan().any()
         assert rows[start].float().allclose(rows[: min(start, end)].float().mean(dim=0), atol=1e-2)
     assert made.config.unread == [start, end]
-    assert made.generation_config.eos_token_id == end and spoken.pad_token_id not in (end, None)
+    assert made.generation_config.eos_token_id == [end, old] and spoken.pad_token_id not in (end, None)
 
 
 def test_a_model_without_a_template_keeps_the_rows_that_it_learned(tmp_path: Path) -> None:

@@ -118,10 +118,8 @@ def check_files(repo: str, revision: str, key: str, names: list[str]) -> None:
     if any(name.endswith(".safetensors") for name in top):
         return
     if any(name.endswith((".bin", ".pt", ".pth")) for name in top):
-        ours = (
-            f"convert them once, `python -m tools.convert {repo} {revision} data/hub/{repo.split('/')[-1]}`, and name"
-        )
-        ours += " that folder"
+        made = f"data/hub/{repo.split('/')[-1]}"
+        ours = f"convert them once, `python -m tools.convert {repo} {revision} {made}`, and name that folder"
         others = "pin a commit that has safetensors, as SFconvertbot offers in pull requests"
         raise Refusal(
             f"{key}: {repo} at {revision} has its weights in a format that can run code;"
