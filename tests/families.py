@@ -164,7 +164,7 @@ def build(name: str, folder: Path, rows: int = 64) -> None:
     # the class that the hub's config.json leads to; for Gemma 3 from 4B on it sees
     made = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
-        # an adapter can't move the ends of the vocabulary: they are to be far enough apart to be told
+        # an adapter can't move the rows of published tokens: they are to be far enough apart to be told
         for end in {made.get_input_embeddings().weight, made.get_output_embeddings().weight}:
             end.mul_(20)
     made.save_pretrained(folder)

@@ -30,7 +30,13 @@ def test_a_judge_learns_the_tokens_of_a_turn_that_are_new(tmp_path: Path, name: 
     models.save(made, spoken, tmp_path / "base")
     judge = models.load_judge(tmp_path / "base", FP32, **adapters.learning(FP32, method, adapters.HEAD))
     judge.config.pad_token_id = spoken.pad_token_id
-    plain = {"lr": 0.1, "batch": 1, "accumulate": 1, "optimizer": "adamw", "gradient_checkpointing": False}
+    plain: dict[str, Any] = {
+        "lr": 0.1,
+        "batch": 1,
+        "accumulate": 1,
+        "optimizer": "adamw",
+        "gradient_checkpointing": False,
+    }
     told = recipes.Reward(
         method=method, epochs=1.0, context=8, save=0, lora=recipes.Lora(r=4, alpha=8, dropout=0.0), **plain
     )

@@ -82,7 +82,7 @@ def test_what_can_not_be_converted_is_refused(tmp_path: Path, capsys: pytest.Cap
     assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
     families.build("llama", tmp_path / "hub")
     (tmp_path / "hub/model.safetensors").unlink()
-    for spoiled in (b"no pickle", pickle.dumps(Path("x"))):  # what a loader of tensors alone does not read
+    for spoiled in (b"no pickle", pickle.dumps(Path("x"), 2)):  # what a loader of tensors alone does not read
         (tmp_path / "hub/pytorch_model.bin").write_bytes(spoiled)
         assert convert.main([str(tmp_path / "hub"), "main", str(tmp_path / "new")]) == 2
         assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {tmp_path}/hub at main: ")

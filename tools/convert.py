@@ -22,8 +22,9 @@ def main(words: list[str]) -> int:
     from huggingface_hub import snapshot_download
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    faults: tuple[type[BaseException], ...] = (*hub.failures(), pickle.UnpicklingError)
+    found, origin = Path(repo), models.Origin()
     try:
-        found, origin = Path(repo), {}
         if not found.is_dir():
             kinds = [*hub.FILES, "*.bin"]
             found = Path(snapshot_download(repo, revision=revision, allow_patterns=kinds, ignore_patterns=["*/*"]))
@@ -37,7 +38,7 @@ def main(words: list[str]) -> int:
     except Refusal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 2
-    except (*hub.failures(), pickle.UnpicklingError) as error:
+    except faults as error:
         print(f"error: {repo} at {revision}: {hub.explain(repo, revision, error)}", file=sys.stderr)
         return 2
     model.save_pretrained(folder)
