@@ -2,11 +2,10 @@
 
 ``scratch`` trains a tokenizer and a small Llama; ``hub`` takes a published model at a pinned revision, or a
 folder, sees to it that it can hold a conversation, and adds Vietnamese pieces to its vocabulary if ``grow`` asks for
-them. Where it is from then stands in ``origin.json``. Not covered: training a published model on plain text, which
-``sft`` does in its ``text`` mode.
+them. Where it is from, and whether its chat template was published with it, then stands in ``origin.json``. Not
+covered: training a published model on plain text, which ``sft`` does in its ``text`` mode.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,14 +44,14 @@ def main(
     base: recipes.Base,
 ) -> None:
     determinism.pin(seed, compute.device, compute.threads)
-    origin: dict[str, str] = {}
+    origin: models.Origin = {}
     if isinstance(base, recipes.Scratch):
         made, tokenizer, points = from_scratch(text, validation, base, compute, seed)
     else:
         made, tokenizer, points, origin = from_hub(base, text, validation)
     models.save(made, tokenizer, model)
     if origin:
-        (model / "origin.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+        models.write_origin(model, origin)
     training.write_history(history, points)
 
 
@@ -94,43 +93,55 @@ def prose(table: Path) -> Iterator[str]:
 
 def from_hub(
     base: recipes.Hub, text: Path, validation: Path
-) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase", list[pretrain.Point], dict[str, str]]:
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase", list[pretrain.Point], models.Origin]:
     """(a published model that can hold a conversation, its tokenizer, what growing did, where it is from).
 
     It is kept in the precision that it was published in, and made on the CPU: the same bytes on every machine.
     """
-    origin = {}
     folder = Path(base.repo)
-    if not folder.is_dir():
+    if folder.is_dir():
+        origin = models.read_origin(folder)
+    else:
         found = hub.snapshot(base.repo, base.revision)
         folder, origin = found.folder, {"repo": base.repo, "revision": base.revision, "commit": found.commit}
     hub.config(folder, base.repo)
     tokenizer = hub_tokenizer(folder, base.repo)
-    bare = not tokenizer.chat_template
-    stop = tokenizer.eos_token_id
+    bare, known, stop = not tokenizer.chat_template, tokenizer.get_vocab(), tokenizer.eos_token_id
     chat_templates.talk(tokenizer)
     pad(tokenizer)
     model = text_only(models.load(folder, PUBLISHED, dtype="auto"))
-    vocabulary.widen(model, len(tokenizer))
+    vocabulary.widen(model, max(tokenizer.get_vocab().values()) + 1)
     if bare:
         # nothing was ever read of them: an end of turn begins as the end of a text, which a model knows
-        start, end = tokenizer.convert_tokens_to_ids([models.TURN, models.END])
-        known = min(start, end)
-        everything = range(0, known, max(1, known // 4096))
-        vocabulary.settle(model, [start, end], [everything, everything if stop is None else [stop]], apart=0.5)
+        everything = vocabulary.sample(sorted(known.values()))
+        begun = {models.TURN: everything, models.END: everything if stop is None else [stop]}
+        fresh = [token for token in begun if token not in known]  # rows that were published stay as they are
+        if fresh:
+            vocabulary.settle(model, tokenizer.convert_tokens_to_ids(fresh), [begun[token] for token in fresh])
+        model.config.unread = tokenizer.convert_tokens_to_ids([*begun])  # adapters would not move them
+    origin = {"template": "added" if bare else "published"} | origin
     points: list[pretrain.Point] = []
     if base.grow:
         read = list(prose(text))
         tokenizer, told = vocabulary.grow(model, tokenizer, read, list(prose(validation)), base.grow)
         model.config.grown = True  # adapters leave both ends of the vocabulary as they are; these want to be learned
         points = [{"step": 0, **told}]
-    model.config.pad_token_id = tokenizer.pad_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    ends = model.generation_config.eos_token_id
-    others = sorted({*(ends if isinstance(ends, list) else [ends])} - {None, tokenizer.eos_token_id})
-    model.config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.eos_token_id = [tokenizer.eos_token_id, *others] if others else tokenizer.eos_token_id
+    speak(model, tokenizer)
     return model, tokenizer, points, origin
+
+
+def speak(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Keep of how a model generates only where it begins, ends and is padded.
+
+    Published habits, a penalty for repetition or a temperature, would change what is greedy, or drawn as asked.
+    """
+    from transformers import GenerationConfig
+
+    ends, begin = models.ends(model, tokenizer), model.generation_config.bos_token_id
+    model.config.pad_token_id, model.config.eos_token_id = tokenizer.pad_token_id, ends[0]
+    model.generation_config = GenerationConfig(
+        bos_token_id=begin, eos_token_id=ends if len(ends) > 1 else ends[0], pad_token_id=tokenizer.pad_token_id
+    )
 
 
 def hub_tokenizer(folder: Path, repo: str) -> "PreTrainedTokenizerBase":

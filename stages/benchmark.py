@@ -1,7 +1,7 @@
 """How good a model is: lm-evaluation-harness on local tasks, perplexity, size, and a few answers to read.
 
-Runs in this process and offline. Every model is asked through its chat template but the base model, which
-has learned none and reads the bare question. Not covered: speed, which no file of this project holds.
+Runs in this process and offline. Every model is asked through its chat template but a base model that was published
+without one: it reads the bare question. Not covered: speed, which no file of this project holds.
 """
 
 import json
@@ -37,7 +37,7 @@ def main(
     read = perplexity.assistant(
         loaded, tokenizer, records.read(validation), batch=benchmark.batch, context=benchmark.context
     )
-    found = harness(loaded, tokenizer, tasks, items, seed, benchmark, chat=name != "base")
+    found = harness(loaded, tokenizer, tasks, items, seed, benchmark, chat=talks(name, model))
     held_out = [record["messages"] for record in records.read(prompts)]
     asked = held_out[:: max(1, -(-len(held_out) // ANSWERS))]  # spread, since prompts stand by source
     said = models.answer(loaded, tokenizer, asked, new_tokens=benchmark.max_new_tokens, batch=benchmark.batch)
@@ -57,6 +57,11 @@ def main(
     with samples.open("w", encoding="utf-8", newline="\n") as file:
         for row in (*task_samples(found["samples"]), *answers):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def talks(name: str, model: Path) -> bool:
+    """Whether a model has learned its chat template: all but a base model that was given one here."""
+    return name != "base" or models.read_origin(model).get("template") == "published"
 
 
 def harness(

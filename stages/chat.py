@@ -33,7 +33,7 @@ def main(models: Dep = Path("models"), *, compute: recipes.Compute, seed: int) -
 
     from stages.lib import chat_page
 
-    shelf = conversation.Models(models, compute.device, compute.precision)
+    shelf = conversation.Models(models, compute)
     page = chat_page.build(shelf, seed, commit(), Path("feedback"))
     print(f"Trợ lý Việt / Viet LLM: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     page.launch(**chat_page.launch_options(), server_name=host, server_port=port, **asking(password))

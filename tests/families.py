@@ -114,7 +114,7 @@ def tokenizer(family: Family) -> Any:
 
     from stages.lib import models
 
-    made = models.train_tokenizer([*TEXTS, *["system\nuser\nassistant\n"] * 90], 400, 128)
+    made = without_turns(models.train_tokenizer([*TEXTS, *["system\nuser\nassistant\n"] * 90], 400, 128))
     made.chat_template = getattr(chat_template_utils, family.template, family.template) or None
     made.add_special_tokens({"additional_special_tokens": family.tokens})
     made.eos_token, made.pad_token = family.eos, None
@@ -129,6 +129,22 @@ def tokenizer(family: Family) -> Any:
     return made
 
 
+def without_turns(made: Any) -> Any:
+    """A tokenizer without the tokens of a turn, which most families never had."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    state = json.loads(made.backend_tokenizer.to_str())
+    special = {token["content"] for token in state.pop("added_tokens")}
+    pieces = sorted(state["model"]["vocab"].items(), key=lambda piece: piece[1])
+    state["model"]["vocab"] = {piece: id for id, (piece, _) in enumerate(p for p in pieces if p[0] not in special)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state | {"added_tokens": []})),
+        model_max_length=made.model_max_length,
+        clean_up_tokenization_spaces=False,
+    )
+
+
 def build(name: str, folder: Path, rows: int = 64) -> None:
     """A family's toy model with random weights, and its tokenizer, as they would lie on the hub."""
     import torch
@@ -137,6 +153,7 @@ def build(name: str, folder: Path, rows: int = 64) -> None:
     family = FAMILIES[name]
     spoken = tokenizer(family)
     size = {"vocab_size": -(-len(spoken) // rows) * rows}  # published models have rows to spare
+    size |= {"eos_token_id": spoken.eos_token_id, "bos_token_id": spoken.bos_token_id}
     sizes = dict(family.sizes)
     if "text_config" in sizes:
         sizes["text_config"] = sizes["text_config"] | size
@@ -147,7 +164,7 @@ def build(name: str, folder: Path, rows: int = 64) -> None:
     # the class that the hub's config.json leads to; for Gemma 3 from 4B on it sees
     made = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
-        # an adapter can't move the ends of the vocabulary: they are to be far enough apart to be told
+        # an adapter can't move the rows of published tokens: they are to be far enough apart to be told
         for end in {made.get_input_embeddings().weight, made.get_output_embeddings().weight}:
             end.mul_(20)
     made.save_pretrained(folder)
@@ -218,12 +235,16 @@ def tuned(home: Path, method: Any, told: dict[str, Any]) -> None:
     found = {"losses": losses, "reload": float((seen[0] - logits(again, ids)).abs().max()), "dtype": str(again.dtype)}
     answers = models.answer(again, spoken, [[{"role": "user", "content": f"{ASKED[0]} 0"}]], new_tokens=24, batch=1)
     found |= {"answer": answers[0][0], "ended": answers[0][2]}
-    if method == "qlora":
+    before = models.load(home / "base", compute)
+    rows = [model.get_output_embeddings().weight[spoken.eos_token_id] for model in (before, again)]
+    found["end_moved"] = float((rows[0] - rows[1]).abs().max())
+    if method != "full":
         start = models.load(home / "base", compute, **adapters.learning(compute, method))
         apart = logits(PeftModel.from_pretrained(start, str(done / "adapter")), ids)
+        found["drift"] = float((apart - logits(again, ids)).abs().max())
+    if method == "qlora":
         whole = models.load(home / "base", compute)
         drifted = logits(PeftModel.from_pretrained(whole, str(done / "adapter")).merge_and_unload(), ids)
-        found["drift"] = float((apart - logits(again, ids)).abs().max())
         found["drift_of_the_original"] = float((apart - drifted).abs().max())
         found["quantised"] = "quantization_config" in (done / "config.json").read_text()
     told[method] = found

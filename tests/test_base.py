@@ -12,7 +12,7 @@ from stages.lib import determinism
 
 determinism.pin(1, "cpu", 1)  # before anything imports torch
 
-from stages.lib import models, recipes, vocabulary  # noqa: E402
+from stages.lib import hub, models, recipes  # noqa: E402
 from stages.lib.contract import Refusal  # noqa: E402
 from tests import families  # noqa: E402
 from tests.upstream import Reply, environment, serving  # noqa: E402
@@ -20,6 +20,7 @@ from tests.upstream import Reply, environment, serving  # noqa: E402
 HELD = 10 << 20  # what huggingface_hub holds back before it writes
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # one process asks for many models; what it says of each goes to a file
+FP32 = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 ASK = """
 import json, sys
 from pathlib import Path
@@ -64,6 +65,10 @@ REFUSED = {
     "o/mute@main": "has no tokenizer that can be read without running its code",
     "no name": "nor a folder here; a name reads owner/model",
 }
+
+
+def hub_base(folder: Path) -> recipes.Hub:
+    return recipes.Hub(source="hub", repo=str(folder), revision="main", grow=0)
 
 
 def error(status: int, code: str) -> Reply:
@@ -150,7 +155,8 @@ def test_a_branch_is_taken_with_a_warning_and_its_commit_is_kept(asked: Any) -> 
     done = asked[0](MADE + "print(Path('model/origin.json').read_text())", "main")
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"today it is {COMMIT}: write that into the recipe" in done.stderr
-    assert json.loads(done.stdout) == {"repo": "o/good", "revision": "main", "commit": COMMIT}
+    told = {"template": "published", "repo": "o/good", "revision": "main", "commit": COMMIT}
+    assert json.loads(done.stdout) == told
     fetched = {one.path.rpartition("/")[2] for one in asked[1].asked if one.path.startswith("/o/good/resolve")}
     assert "model.safetensors" in fetched and "tokenizer.json" in fetched
     assert not fetched & {"pytorch_model.bin", "modeling_odd.py", "b.json"}
@@ -158,6 +164,29 @@ def test_a_branch_is_taken_with_a_warning_and_its_commit_is_kept(asked: Any) -> 
         again = asked[0](ASK, json.dumps([["o/good", COMMIT]]), **network)
         assert json.loads(again.stdout.splitlines()[-1]) == {f"o/good@{COMMIT}": COMMIT}, again.stderr[-2000:]
         assert "warning: base.revision" not in again.stderr
+
+
+def test_a_folder_of_the_cache_without_all_weights_is_no_earlier_download(asked: Any, tmp_path: Path) -> None:
+    fresh = {"HF_HOME": str(tmp_path / "cache")}
+    words = "import sys\nfrom stages.lib import hub\nhub.tokenizer_files(sys.argv[1], sys.argv[2])\n"
+    done = asked[0](words, "o/good", COMMIT, **fresh)
+    assert done.returncode == 0, done.stderr[-2000:]
+    gone = {**fresh, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    cut_off = asked[0](ASK, json.dumps([["o/good", COMMIT]]), **gone)
+    assert "is the network up" in cut_off.stdout, cut_off.stderr[-2000:]
+    never = asked[0](words, "o/cut", COMMIT, **gone).stderr
+    assert "is the network up" in never and "HTTP 404" not in never
+
+
+def test_all_weights_of_an_index_make_a_model_complete(tmp_path: Path) -> None:
+    assert not hub.complete(tmp_path)
+    (tmp_path / "model-1.safetensors").touch()
+    assert hub.complete(tmp_path)
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert not hub.complete(tmp_path)
+    (tmp_path / "model-2.safetensors").touch()
+    assert hub.complete(tmp_path)
 
 
 def test_a_download_that_broke_off_goes_on_where_it_ended(asked: Any) -> None:
@@ -199,76 +228,71 @@ def test_a_model_keeps_the_precision_it_was_published_in(tmp_path: Path) -> None
     models.load(tmp_path / "hub", compute).save_pretrained(tmp_path / "hub")
     source = recipes.Hub(source="hub", repo=str(tmp_path / "hub"), revision="main", grow=0)
     made, spoken, points, origin = base.from_hub(source, tmp_path, tmp_path)
-    assert (made.dtype, points, origin) == (torch.bfloat16, [], {})
-    # both tokens of a turn are new: apart from each other, and from the end of text that one of them began as
+    assert (made.dtype, points, origin) == (torch.bfloat16, [], {"template": "added"})
+    # both tokens of a turn are new: one begins as the mean of all, the other as the end of a text
     start, end = spoken.convert_tokens_to_ids([models.TURN, models.END])
     old = spoken.convert_tokens_to_ids("<|endoftext|>")
     for rows in (made.get_input_embeddings().weight.detach(), made.get_output_embeddings().weight.detach()):
-        apart = [float((rows[a] - rows[b]).norm()) for a, b in ((start, end), (end, old))]
-        assert min(apart) > 0 and not rows.isnan().any()
-    assert made.generation_config.eos_token_id == end and spoken.pad_token_id not in (end, None)
+        assert rows[end].equal(rows[old]) and not rows[start].equal(rows[old]) and not rows.isnan().any()
+        assert rows[start].float().allclose(rows[: min(start, end)].float().mean(dim=0), atol=1e-2)
+    assert made.config.unread == [start, end]
+    assert made.generation_config.eos_token_id == [end, old] and spoken.pad_token_id not in (end, None)
 
 
-# ── growing a vocabulary ────────────────────────────────────────────────────────────────────────────────────
-
-READ = ["Nhà trường nghỉ hè.", "Trường học mở cửa.", "Nghỉ hè ở trường.", "Học trường nghề, nghỉ hè 347 ngày!"] * 3
-OTHER = ["Hè này trường nghỉ.", "Abc xyz 123, def!"]
-
-
-@pytest.mark.parametrize("name", ["qwen3", "llama", "gptj", "gemma3"])  # heads that are tied, free, with a bias
-def test_new_pieces_shorten_what_was_read_and_change_nothing_else(name: str, tmp_path: Path) -> None:
-    families.build(name, tmp_path / "hub", rows=16)
-    old = models.load_tokenizer(tmp_path / "hub") if families.FAMILIES[name].template else None
+def test_a_model_without_a_template_keeps_the_rows_that_it_learned(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    old = old or AutoTokenizer.from_pretrained(str(tmp_path / "hub"))
-    compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
-    model = models.load(tmp_path / "hub", compute)
+    from stages import base
+
+    families.build("gpt_neox", tmp_path / "hub")
+    model = models.load(tmp_path / "hub", FP32)
+    spoken = AutoTokenizer.from_pretrained(str(tmp_path / "hub"))
+    spoken.add_special_tokens({"additional_special_tokens": [models.TURN, models.END]})  # plain words of its vocabulary
+    spoken.save_pretrained(tmp_path / "hub")
     before = model.get_input_embeddings().weight.detach().clone()
-    head = model.get_output_embeddings().weight.detach().clone()
-    grown, told = vocabulary.grow(model, old, READ, READ[:4], 30)
-    assert told["new_pieces"] == 30
-    assert told["tokens_per_syllable"] < 0.7 * told["tokens_per_syllable_before"]
-    assert len(grown) == len(old) + 30
-    for text in [*READ, *OTHER, "Ở đâu 🙂 日本\n  x"]:
-        assert grown.decode(grown(text)["input_ids"], skip_special_tokens=True) == text
-    for text in ("347 ngày!"[:4], "xyz 123, def!"):  # nothing of it was read
-        assert grown(text)["input_ids"] == old(text)["input_ids"]
-    assert grown.get_vocab() | old.get_vocab() == grown.get_vocab()  # no id moved, the special ones' included
-    assert grown.all_special_ids == old.all_special_ids
-    for rows, were in ((model.get_input_embeddings().weight, before), (model.get_output_embeddings().weight, head)):
-        assert rows[: len(old)].equal(were[: len(old)])
-        piece = max(range(len(old), len(grown)), key=lambda id: len(grown.convert_ids_to_tokens(id)))
-        parts = old.convert_tokens_to_ids(vocabulary.spelled(old, grown.convert_ids_to_tokens(piece)))
-        assert len(parts) > 1 and rows[piece].allclose(were[parts].mean(dim=0), atol=1e-6)
-    models.save(model, grown, tmp_path / "saved")
-    again = AutoTokenizer.from_pretrained(str(tmp_path / "saved"))
-    assert [again(text)["input_ids"] for text in READ] == [grown(text)["input_ids"] for text in READ]
-    assert (
-        models.load(tmp_path / "saved", compute)
-        .get_input_embeddings()
-        .weight.equal(model.get_input_embeddings().weight)
-    )
+    made, ready, _, _ = base.from_hub(hub_base(tmp_path / "hub"), tmp_path, tmp_path)
+    assert made.get_input_embeddings().weight[: len(spoken)].equal(before[: len(spoken)])
+    assert ready.eos_token == models.END
 
 
-def test_merges_go_by_frequency_and_then_by_name() -> None:
-    words = {("t", "r", "ư"): 5, ("t", "r", "ê"): 4, ("x", "y"): 4, ("q",): 9, ("a", "b"): 1}
-    assert vocabulary.merges(words, ["t", "r", "ư", "ê", "x", "y", "q"], 9) == [
-        ("t", "r"), ("tr", "ư"), ("tr", "ê"), ("x", "y"),
-    ]  # fmt: skip
-    assert vocabulary.merges(words, ["tr"], 2) == [("r", "ư"), ("t", "rư")]
-    assert vocabulary.join(["a", "a", "a"], ("a", "a")) == ["aa", "a"]
+def test_files_that_lack_a_layer_are_no_model(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from stages import base
+
+    families.build("llama3", tmp_path)  # its ends are tied, so one is not in the file
+    path = tmp_path / "model.safetensors"
+    kept = {name: weight for name, weight in load_file(path).items() if ".layers.1." not in name}
+    base.from_hub(hub_base(tmp_path), tmp_path, tmp_path)
+    save_file(kept, path, {"format": "pt"})
+    with pytest.raises(Refusal, match=r"its files lack 9 of the model's weights.*as model\.layers\.1\."):
+        base.from_hub(hub_base(tmp_path), tmp_path, tmp_path)
+    with pytest.raises(Refusal, match=r"its files lack 9 of the model's weights"):  # but for its new head
+        models.load_judge(tmp_path, FP32)
 
 
-def test_what_can_not_grow_is_refused(tmp_path: Path) -> None:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from transformers import PreTrainedTokenizerFast
+def test_published_habits_of_generating_are_left_out(tmp_path: Path) -> None:
+    from stages import base
 
-    families.build("llama", tmp_path)
-    model = models.load(tmp_path, recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single"))
-    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0}, unk_token="a")))
-    with pytest.raises(Refusal, match=r"base\.grow: the tokenizer is WordLevel"):
-        vocabulary.grow(model, other, READ, READ, 5)
-    with pytest.raises(Refusal, match="holds no pair of pieces twice"):
-        vocabulary.grow(model, families.tokenizer(families.FAMILIES["llama"]), ["a"], ["a"], 5)
+    families.build("qwen3", tmp_path)
+    habits = {"repetition_penalty": 1.3, "temperature": 0.6, "do_sample": True, "eos_token_id": [5, 7]}
+    (tmp_path / "generation_config.json").write_text(json.dumps(habits))
+    made, spoken, _, _ = base.from_hub(hub_base(tmp_path), tmp_path, tmp_path)
+    assert made.generation_config.to_diff_dict().keys() <= {"eos_token_id", "pad_token_id", "transformers_version"}
+    assert models.ends(made, spoken) == [spoken.eos_token_id, 5, 7]
+
+
+@pytest.mark.parametrize(("name", "template", "asked"), [("qwen3", "published", True), ("mpt", "added", False)])
+def test_a_base_model_is_asked_by_the_template_that_it_was_published_with(
+    tmp_path: Path, name: str, template: str, asked: bool
+) -> None:
+    from stages import base, benchmark
+
+    families.build(name, tmp_path / "hub")
+    words = families.table(tmp_path / "t", "text", [[("text", text)] for text in families.NEWS])
+    for start, made in (("hub", "base"), ("base", "again")):  # a folder's own word counts
+        source = hub_base(tmp_path / start)
+        base.main(words, words, tmp_path / made, tmp_path / "h.json", seed=1, compute=FP32, base=source)
+        assert models.read_origin(tmp_path / made) == {"template": template}
+        assert benchmark.talks("base", tmp_path / made) == asked
+    assert benchmark.talks("sft", tmp_path / "base") and not benchmark.talks("base", tmp_path)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from stages import chat
-from stages.lib import chat_texts, conversation
+from stages.lib import chat_texts, conversation, recipes
 from stages.lib.contract import Refusal
 from stages.lib.conversation import Sampling, Trouble, Turn
 
@@ -24,6 +24,7 @@ TEMPLATE = (
     "{{ m.content + '<|im_end|>' }}{% endgeneration %}{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{{ '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+COMPUTE = recipes.Compute(device="cpu", threads=1, precision="auto", launch="single")  # as hub recipes say it
 GREEDY = Sampling(temperature=0, top_p=1, top_k=0, max_new_tokens=8, repetition_penalty=1, seed=1)
 TURNS = [Turn(f"câu hỏi {n}", f"trả lời {n}", "sft", "", GREEDY) for n in range(3)]
 
@@ -94,11 +95,11 @@ def test_models_are_listed_most_finished_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../base", "nowhere", "", "reward"])
 def test_only_listed_models_are_loaded(models: Path, name: str) -> None:
     with pytest.raises(Trouble, match="gone"):
-        conversation.Models(models, "cpu", "fp32").get(name)
+        conversation.Models(models, COMPUTE).get(name)
 
 
 def test_the_last_two_models_are_kept(models: Path) -> None:
-    shelf = conversation.Models(models, "cpu", "fp32")
+    shelf = conversation.Models(models, COMPUTE)
     first = shelf.get("sft")
     shelf.get("base")
     assert shelf.get("sft") is first
@@ -107,7 +108,7 @@ def test_the_last_two_models_are_kept(models: Path) -> None:
 
 
 def test_a_model_made_anew_is_loaded_anew(models: Path) -> None:
-    shelf = conversation.Models(models, "cpu", "fp32")
+    shelf = conversation.Models(models, COMPUTE)
     old = shelf.get("sft")
     os.utime(models / "sft" / "config.json", ns=(1, 1))
     assert shelf.get("sft") is not old
@@ -118,7 +119,7 @@ def test_weights_that_are_no_safetensors_are_refused(models: Path, tmp_path: Pat
     shutil.copytree(models / "sft", tmp_path / "sft")
     (tmp_path / "sft" / "model.safetensors").rename(tmp_path / "sft" / "pytorch_model.bin")
     with pytest.raises(Trouble, match="unreadable"):
-        conversation.Models(tmp_path, "cpu", "fp32").get("sft")
+        conversation.Models(tmp_path, COMPUTE).get("sft")
 
 
 @pytest.mark.parametrize(
@@ -142,18 +143,18 @@ def test_a_blank_system_prompt_is_none() -> None:
 
 def test_a_model_without_chat_template_says_so(models: Path) -> None:
     with pytest.raises(Trouble, match="no_template"):
-        conversation.prompt(conversation.Models(models, "cpu", "fp32").get("plain"), [])
+        conversation.prompt(conversation.Models(models, COMPUTE).get("plain"), [])
 
 
 def test_a_template_may_refuse_a_role(models: Path) -> None:
-    model = conversation.Models(models, "cpu", "fp32").get("sft")
+    model = conversation.Models(models, COMPUTE).get("sft")
     model.tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
     with pytest.raises(Trouble, match="System role not supported"):
         conversation.prompt(model, conversation.messages([], "Chào", "Hãy"))
 
 
 def test_an_answer_grows_and_repeats_with_its_seed(models: Path) -> None:
-    model = conversation.Models(models, "cpu", "fp32").get("sft")
+    model = conversation.Models(models, COMPUTE).get("sft")
     ids = conversation.prompt(model, conversation.messages([], "Chào", ""))
     drawn = replace(GREEDY, temperature=1, max_new_tokens=40)
     views = list(conversation.stream(model, ids, drawn, threading.Event()))
@@ -164,7 +165,7 @@ def test_an_answer_grows_and_repeats_with_its_seed(models: Path) -> None:
 
 
 def test_closing_an_answer_stops_the_model(models: Path) -> None:
-    model = conversation.Models(models, "cpu", "fp32").get("sft")
+    model = conversation.Models(models, COMPUTE).get("sft")
     ids = conversation.prompt(model, conversation.messages([], "Chào", ""))
     growing = conversation.stream(model, ids, replace(GREEDY, max_new_tokens=4000), threading.Event())
     next(growing)
@@ -178,14 +179,14 @@ def answering() -> bool:
 
 
 def test_a_set_event_makes_the_next_token_the_last(models: Path) -> None:
-    model = conversation.Models(models, "cpu", "fp32").get("sft")
+    model = conversation.Models(models, COMPUTE).get("sft")
     stop = threading.Event()
     stop.set()
     assert [tokens for _, tokens in conversation.stream(model, [5, 6], GREEDY, stop)][-1] == 1
 
 
 def test_a_failing_model_is_no_silent_answer(models: Path) -> None:
-    model = conversation.Models(models, "cpu", "fp32").get("sft")
+    model = conversation.Models(models, COMPUTE).get("sft")
     with pytest.raises(Trouble, match="failed"):
         list(conversation.stream(model, [10**6], GREEDY, threading.Event()))
 

@@ -202,7 +202,16 @@ def test_a_family_can_judge_and_has_the_fastest_attention_there_is(trained: dict
 def test_a_merged_adapter_is_what_was_trained(trained: dict[str, Any], name: str) -> None:
     told = trained[name]["qlora"]
     assert told["drift"] < 1e-4 < 1e-2 < told["drift_of_the_original"]
+    assert trained[name]["lora"]["drift"] < 1e-4
     assert not told["quantised"]
     said, end, ends = trained[name]["learned"]
     assert said.strip() == SAID + end
     assert told["end"] == (ends if isinstance(ends, int) else ends[0])
+
+
+@pytest.mark.parametrize(("name", "method"), [way for way in WAYS if way[1] != "full"])
+def test_under_adapters_the_end_of_a_turn_is_learned_where_it_is_new(
+    trained: dict[str, Any], name: str, method: str
+) -> None:
+    new = not FAMILIES[name.rstrip("+")].template or name.endswith("+")
+    assert (trained[name][method]["end_moved"] > 1e-3) == new

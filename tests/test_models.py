@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from stages.lib import determinism, models, pretrain, recipes, training, weights
+from stages.lib import determinism, models, pretrain, recipes, rollouts, training, weights
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
 
@@ -258,6 +258,31 @@ def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:
     plain.save_pretrained(tmp_path)
     with pytest.raises(Refusal, match="no chat template"):
         models.load_tokenizer(tmp_path)
+
+
+def test_an_answer_ends_at_any_of_the_models_ends(tokenizer: Any) -> None:
+    end, other, word = tokenizer.eos_token_id, 300, 301
+
+    class Fixed:
+        """Says the same to everybody; of two who are asked at once, one goes on to the end of the room."""
+
+        device = "cpu"
+        generation_config = SimpleNamespace(eos_token_id=[other, end])
+
+        def generate(self, input_ids: torch.Tensor, eos_token_id: list[int], **_: Any) -> torch.Tensor:
+            assert eos_token_id == [end, other]
+            said = torch.tensor([[word, other, tokenizer.pad_token_id], [word, word, word]])
+            return torch.cat([input_ids, said[: len(input_ids)]], 1)
+
+    fixed: Any = Fixed()
+    asked: list[list[Message]] = [[{"role": "user", "content": "Gì?"}]] * 2
+    text = tokenizer.decode([word])
+    found = models.answer(fixed, tokenizer, asked, new_tokens=3, batch=2)
+    assert found == [(text, 2, True), (text * 3, 3, False)]
+    drawn = rollouts.sample(fixed, tokenizer, [[1], [2]], new_tokens=3, temperature=1.0, batch=2)
+    assert [(answer.said, answer.ended) for answer in drawn] == [([word, other], True), ([word] * 3, False)]
+    fixed.generation_config.eos_token_id = None
+    assert models.ends(fixed, tokenizer) == [end]
 
 
 def test_a_log_keeps_numbers_and_no_clocks() -> None:

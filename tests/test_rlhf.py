@@ -84,10 +84,10 @@ def test_a_right_value_and_an_ended_turn_are_rewarded() -> None:
     known = rewards.references([row])
     assert known == {(("user", "Sau 3 là gì?"),): "4"}
     said = ["Dạ, là 4.", "Là 5.", "Là 4"]
-    found = rewards.of_trl(known, end=9)(
+    found = rewards.of_trl(known, ends=[7, 9])(
         prompts=[turns, turns, turns, [Message(role="user", content="Sao?")]],
         completions=[[Message(role="assistant", content=text)] for text in [*said, "?"]],
-        completion_ids=[[1, 9], [1, 9], [1, 2], [9]],
+        completion_ids=[[1, 9], [1, 7], [1, 2], [9]],
         trainer_state=None,
     )
     assert found == [rewards.RIGHT + rewards.ENDED, rewards.ENDED, rewards.RIGHT, None]

@@ -1,6 +1,7 @@
 """The tools that look at, or convert, a base model."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ determinism.pin(1, "cpu", 1)  # before anything imports torch
 import torch  # noqa: E402
 
 from stages.lib import models, recipes  # noqa: E402
+from stages.lib.contract import Refusal  # noqa: E402
 from tests import families  # noqa: E402
 from tools import convert, mask  # noqa: E402
 
@@ -78,6 +80,37 @@ def test_what_can_not_be_converted_is_refused(tmp_path: Path, capsys: pytest.Cap
     assert "'strangenet'" in capsys.readouterr().err
     assert convert.main(["o/never", "main", str(tmp_path / "new")]) == 2  # tests know no network
     assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
+    families.build("llama", tmp_path / "hub")
+    (tmp_path / "hub/model.safetensors").unlink()
+    for spoiled in (b"no pickle", pickle.dumps(Path("x"), 2)):  # what a loader of tensors alone does not read
+        (tmp_path / "hub/pytorch_model.bin").write_bytes(spoiled)
+        assert convert.main([str(tmp_path / "hub"), "main", str(tmp_path / "new")]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {tmp_path}/hub at main: ")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_converted_model_tells_where_it_is_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    from stages import base
+
+    commit = "a" * 40
+    families.build("llama", tmp_path / commit)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path / commit))
+    assert convert.main(["o/pickled", "main", str(tmp_path / "new")]) == 0
+    source = recipes.Hub(source="hub", repo=str(tmp_path / "new"), revision="main", grow=0)
+    told = {"repo": "o/pickled", "revision": "main", "commit": commit}
+    assert base.from_hub(source, tmp_path, tmp_path)[3] == told | {"template": "added"}
+
+
+def test_a_family_that_overflows_in_half_precision_is_refused(tmp_path: Path) -> None:
+    families.build("gemma3", tmp_path / "gemma")
+    families.build("llama", tmp_path / "llama")
+    half = recipes.Compute(device="cpu", threads=1, precision="fp16", launch="single")
+    with pytest.raises(Refusal, match=r"compute\.precision: found fp16.*family gemma3_text.*set it to fp32"):
+        models.load(tmp_path / "gemma", half)
+    assert models.load(tmp_path / "gemma", half.model_copy(update={"precision": "bf16"})).dtype == torch.bfloat16
+    assert models.load(tmp_path / "llama", half).dtype == torch.float16
 
 
 @pytest.mark.parametrize(

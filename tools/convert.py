@@ -1,13 +1,15 @@
 """``python -m tools.convert REPO REVISION FOLDER``: a model published as pickles, as safetensors in a folder.
 
 torch's weights-only loader reads the pickles, which builds tensors and calls nothing; code beside them is neither
-fetched nor run. Name the folder as ``base.repo`` of a recipe. Not covered: formats of other libraries.
+fetched nor run. Take a folder below data/hub, name it as ``base.repo`` of a recipe, and ``base`` keeps its
+``origin.json``, which tells where the model is from. Not covered: formats of other libraries.
 """
 
+import pickle
 import sys
 from pathlib import Path
 
-from stages.lib import hub
+from stages.lib import hub, models, weights
 from stages.lib.contract import Refusal
 
 
@@ -20,22 +22,29 @@ def main(words: list[str]) -> int:
     from huggingface_hub import snapshot_download
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    faults: tuple[type[BaseException], ...] = (*hub.failures(), pickle.UnpicklingError)
+    found, origin = Path(repo), models.Origin()
     try:
-        found = Path(repo)
         if not found.is_dir():
             kinds = [*hub.FILES, "*.bin"]
             found = Path(snapshot_download(repo, revision=revision, allow_patterns=kinds, ignore_patterns=["*/*"]))
+            origin = {"repo": repo, "revision": revision, "commit": found.name}
         hub.config(found, repo)
-        model = AutoModelForCausalLM.from_pretrained(str(found), dtype="auto", trust_remote_code=False)
+        model, told = AutoModelForCausalLM.from_pretrained(
+            str(found), dtype="auto", trust_remote_code=False, output_loading_info=True
+        )
+        weights.whole(model, told, repo)
         tokenizer = AutoTokenizer.from_pretrained(str(found), trust_remote_code=False)
     except Refusal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except faults as error:
         print(f"error: {repo} at {revision}: {hub.explain(repo, revision, error)}", file=sys.stderr)
         return 2
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if origin:
+        models.write_origin(Path(folder), origin)
     print(f"{folder}: safetensors of {repo} at {revision}; name it as base.repo")
     return 0
 

@@ -5,12 +5,12 @@ Not covered: training itself (``training.py``, ``fitting.py``).
 
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import recipes, weights
+from stages.lib import models, recipes, weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-HEAD = "score"  # what transformers calls the head of a reward model, whatever the family
+HEAD = models.HEAD
 
 
 def learning(compute: recipes.Compute, method: recipes.Method, *heads: str) -> dict[str, Any]:
@@ -39,34 +39,64 @@ def learning(compute: recipes.Compute, method: recipes.Method, *heads: str) -> d
 
 
 def config(tuning: recipes.Tuning, model: "PreTrainedModel", *heads: str) -> Any | None:
-    """Adapters on every linear layer but the head; new ``heads`` are learned whole. None where all weights move."""
+    """Adapters on every linear layer but the head; new ``heads`` are learned whole. None where all weights move.
+
+    The rows of tokens that the model has never read are learned as well: no adapter would move them.
+    """
     if tuning.method == "full":
         return None
     from peft import LoraConfig
 
     whole = learned_whole(model)
+    rows, biased = ({}, []) if whole else learned_rows(model)
     return LoraConfig(
         r=tuning.lora.r,
         lora_alpha=tuning.lora.alpha,
         lora_dropout=tuning.lora.dropout,
         target_modules="all-linear",
         task_type="SEQ_CLS" if heads else "CAUSAL_LM",
-        modules_to_save=[*whole, *heads] or None,
+        modules_to_save=[*whole, *biased, *heads] or None,
+        trainable_token_indices=rows or None,
         ensure_weight_tying=bool(whole),
     )
 
 
 def learned_whole(model: "PreTrainedModel") -> list[str]:
     """The layers that low-rank adapters are no match for: both ends of a vocabulary that has new pieces."""
-    if not getattr(model.config, "grown", False):
-        return []
+    return list(vocabulary_ends(model)) if getattr(model.config, "grown", False) else []
+
+
+def learned_rows(model: "PreTrainedModel") -> tuple[dict[str, list[int]], list[str]]:
+    """(the tokens of which each end of the vocabulary learns its rows, the ends that are learned whole instead).
+
+    ``base`` tells in the configuration which tokens the model has never read: those of a turn, where it gave it the
+    chat template. peft 0.21 forgets the bias of a head (GPT-J's) of which it trains rows.
+    """
+    ids = getattr(model.config, "unread", None)
+    if not ids:
+        return {}, []
+    ends = vocabulary_ends(model)
+    biased = [name for name, end in ends.items() if getattr(end, "bias", None) is not None]
+    return {name: list(ids) for name in ends if name not in biased}, biased
+
+
+def vocabulary_ends(model: "PreTrainedModel") -> dict[str, Any]:
+    """Where tokens go in and come out, by name; one of both where they share their weights, or nothing comes out."""
     found = (model.get_output_embeddings(), model.get_input_embeddings())  # a reward model has no output embeddings
     ends = {id(end.weight): end for end in found if end is not None}
-    return [name for name, module in model.named_modules() if any(module is end for end in ends.values())]
+    return {name: module for name, module in model.named_modules() if any(module is end for end in ends.values())}
 
 
 def precise(model: Any) -> None:
-    """Keep what learns in fp32: trl puts QLoRA's adapters into bf16, where small steps are lost."""
+    """Keep what learns in fp32: trl puts QLoRA's adapters into bf16, where small steps are lost.
+
+    A head of which rows are learned has no bias, and its wrapper says so: trl's losses ask for it.
+    """
+    from peft.utils.other import TrainableTokensWrapper
+
+    for module in model.modules():
+        if isinstance(module, TrainableTokensWrapper):
+            module.register_parameter("bias", None)
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
@@ -80,6 +110,8 @@ def merge(model: Any) -> "PreTrainedModel":
     """
     import torch
 
+    if hasattr(model.config, "unread"):
+        del model.config.unread  # they have been, now
     four_bit = any(type(module).__name__ == "Linear4bit" for module in model.modules())
     if not four_bit:
         return model.merge_and_unload()

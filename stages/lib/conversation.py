@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.lib import models, params, weights
+from stages.lib.contract import Refusal
+
 ORDER = ("rlhf", "sft", "int8", "nf4", "base")
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 KEPT = 2  # models in memory: the one in use and the one that it is compared with
@@ -68,8 +71,8 @@ class Loaded:
 class Models:
     """The sub-folders of a folder of models; each is loaded when it is first asked for, and the last two are kept."""
 
-    def __init__(self, folder: Path, device: str, precision: str) -> None:
-        self.folder, self.device, self.precision = folder, device, precision
+    def __init__(self, folder: Path, compute: params.Compute) -> None:
+        self.folder, self.compute = folder, compute
         self.lock = threading.Lock()
         self.loaded: dict[tuple[str, int], Loaded] = {}
 
@@ -83,7 +86,7 @@ class Models:
             model = self.loaded.pop(key, None)
             while model is None and len(self.loaded) >= KEPT:
                 del self.loaded[next(iter(self.loaded))]
-            self.loaded[key] = model or load(self.folder / name, self.device, self.precision)
+            self.loaded[key] = model or load(self.folder / name, self.compute)
             return self.loaded[key]
 
 
@@ -102,21 +105,15 @@ def is_causal(config: Path) -> bool:
     return any(str(name).endswith(CAUSAL) for name in architectures)
 
 
-def load(folder: Path, device: str, precision: str) -> Loaded:
-    """Read weights (safetensors only) and tokenizer from disk; nothing is fetched and no code of the folder runs."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def load(folder: Path, compute: params.Compute) -> Loaded:
+    """Read weights and tokenizer from disk; of a model that the GPU has no room for, a part stays beside it."""
+    from transformers import AutoTokenizer
 
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every layer that int8 casts to fp16
-    place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    local = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, **local, use_safetensors=True, dtype=dtype, device_map={"": place}
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        model = models.load(folder, compute, device_map=weights.room(folder, compute), local_files_only=True)
+    except (Refusal, OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise Trouble("unreadable", model=folder.name, detail=brief(error)) from error
     return Loaded(folder.name, model.eval(), tokenizer, context_length(model.config, tokenizer))
 
@@ -233,17 +230,16 @@ def stream(
 
 
 def generation_settings(model: Loaded, sampling: Sampling) -> dict[str, Any]:
-    """Sampling as the keywords of ``generate``; an answer ends at the model's end token or at its tokenizer's."""
-    own = model.model.generation_config.eos_token_id
-    ends = {*(own if isinstance(own, list) else [own]), model.tokenizer.eos_token_id} - {None}
-    pads = [model.tokenizer.pad_token_id, *sorted(ends), 0]
+    """Sampling as the keywords of ``generate``."""
+    ends = models.ends(model.model, model.tokenizer)
+    pads = [model.tokenizer.pad_token_id, *ends, 0]
     drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
     return {
         "max_new_tokens": sampling.max_new_tokens,
         "repetition_penalty": sampling.repetition_penalty,
         "do_sample": sampling.temperature > 0,
         **(drawn if sampling.temperature > 0 else dict.fromkeys(drawn)),
-        "eos_token_id": sorted(ends) or None,
+        "eos_token_id": ends or None,
         "pad_token_id": next(pad for pad in pads if pad is not None),
     }
 

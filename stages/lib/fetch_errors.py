@@ -50,7 +50,7 @@ def status(error: BaseException) -> int | None:
         if isinstance(found, int):
             return found
     # object stores borrow these classes; from this machine's own files they come with an errno
-    borrowed = isinstance(error, OSError) and error.errno is None
+    borrowed = isinstance(error, OSError) and error.errno is None and "LocalEntryNotFoundError" not in kinds(error)
     if borrowed and isinstance(error, FileNotFoundError):
         return 404
     return 403 if borrowed and isinstance(error, PermissionError) else None

@@ -58,6 +58,8 @@ def snapshot(repo: str, revision: str, key: str = "base.repo") -> Snapshot:
         if kept is None:
             raise Refusal(f"{key}: {repo} at {revision}: {explain(repo, revision, error)}") from None
         folder, commit = kept, kept.name
+    if not complete(folder):
+        raise Refusal(f"{key}: {repo} at {revision}: files that its index of weights names are missing; run it again")
     if not COMMIT.fullmatch(revision):
         print(
             f"warning: base.revision: {revision} is a name that can move, so this model can't be made again for sure;"
@@ -91,13 +93,23 @@ def fetched(repo: str, revision: str) -> Path | None:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(
+        folder = Path(
             snapshot_download(
                 repo, revision=revision, allow_patterns=FILES, ignore_patterns=ELSEWHERE, local_files_only=True
             )
         )
     except (OSError, ValueError):
         return None
+    return folder if complete(folder) else None
+
+
+def complete(folder: Path) -> bool:
+    """Whether a folder holds all weights that its index names; what has none has one file."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return any(folder.glob("*.safetensors"))
+    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return all((folder / name).is_file() for name in names)
 
 
 def check_files(repo: str, revision: str, key: str, names: list[str]) -> None:
@@ -106,8 +118,8 @@ def check_files(repo: str, revision: str, key: str, names: list[str]) -> None:
     if any(name.endswith(".safetensors") for name in top):
         return
     if any(name.endswith((".bin", ".pt", ".pth")) for name in top):
-        ours = f"convert them once, `python -m tools.convert {repo} {revision} models/{repo.split('/')[-1]}`, and name"
-        ours += " that folder"
+        made = f"data/hub/{repo.split('/')[-1]}"
+        ours = f"convert them once, `python -m tools.convert {repo} {revision} {made}`, and name that folder"
         others = "pin a commit that has safetensors, as SFconvertbot offers in pull requests"
         raise Refusal(
             f"{key}: {repo} at {revision} has its weights in a format that can run code;"

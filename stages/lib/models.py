@@ -6,6 +6,7 @@ this machine. A conversation is rendered by the tokenizer's own chat template; t
 transformers tells the assistant's tokens from the rest. Not covered: training (``training.py``).
 """
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ from stages.lib.records import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+Origin = dict[str, str]  # repo, revision, commit; and whether its chat template was published with it or added
+ORIGIN = "origin.json"  # in a model's folder
 TURN, END, STOP = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
@@ -27,6 +30,7 @@ CHATML = (
     "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+HEAD = "score"  # what transformers calls the head of a reward model, whatever the family
 NO_ROOM = re.compile(r"No space left|File too large|quota exceeded|os error (27|28|122)\b")
 # A Vietnamese syllable is one word of letters and marks; a digit stands alone, so that a model can copy numbers.
 SYLLABLES = r"\n| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{N}]+|\s"
@@ -122,7 +126,7 @@ def load_judge(folder: Path, compute: params.Compute, **more: Any) -> "PreTraine
     """A model that gives a conversation one number."""
     from transformers import AutoModelForSequenceClassification
 
-    return weights.placed(AutoModelForSequenceClassification, folder, compute, num_labels=1, **more)
+    return weights.placed(AutoModelForSequenceClassification, folder, compute, new=HEAD, num_labels=1, **more)
 
 
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
@@ -156,6 +160,17 @@ def scrub(folder: Path) -> None:
             path.write_text(json.dumps(kept, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def read_origin(folder: Path) -> Origin:
+    """Where a folder's model is from; nothing of one that was made here."""
+    path = folder / ORIGIN
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def write_origin(folder: Path, origin: Origin) -> None:
+    """Write it down in the model's folder."""
+    (folder / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+
+
 def encode(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> tuple[list[int], list[int]]:
     """Token ids of a conversation, and 1 for each that the assistant says, the end of its turn included."""
     found = tokenizer.apply_chat_template(
@@ -171,6 +186,13 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Messa
     ]
 
 
+def ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """The tokens that end an answer: first what the model learns to end its turn with, then others of its own."""
+    own = model.generation_config.eos_token_id
+    found = [tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])]
+    return list(dict.fromkeys(token for token in found if token is not None))
+
+
 def answer(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
@@ -184,7 +206,7 @@ def answer(
     import torch
 
     rows = [encode_prompt(tokenizer, prompt) for prompt in prompts]
-    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    pad, stops = tokenizer.pad_token_id, ends(model, tokenizer)
     found: list[tuple[str, int, bool]] = [("", 0, False)] * len(rows)
     for indices in weights.by_length(rows, batch):
         ids, mask = weights.padded([rows[index] for index in indices], pad, "left", str(model.device))
@@ -194,11 +216,11 @@ def answer(
                 attention_mask=mask,
                 max_new_tokens=new_tokens,
                 pad_token_id=pad,
-                eos_token_id=end,
+                eos_token_id=stops,
                 **(sampling or {"do_sample": False}),
             )
         for index, row in zip(indices, output[:, ids.shape[1] :].tolist(), strict=True):
-            ended = end in row
-            said = row[: row.index(end)] if ended else row
+            said = list(itertools.takewhile(lambda token: token not in stops, row))
+            ended = len(said) < len(row)
             found[index] = (tokenizer.decode(said, skip_special_tokens=True), len(said) + ended, ended)
     return found

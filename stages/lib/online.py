@@ -127,7 +127,7 @@ def by_trl(
     make, configure = {"rloo": (RLOOTrainer, RLOOConfig), "grpo": (GRPOTrainer, GRPOConfig)}[rlhf.algorithm]
     judges: list[Any] = [scorer] if rlhf.rewards != "verifiable" else []
     if rlhf.rewards != "model":
-        judges.append(rewards.of_trl(known, tokenizer.eos_token_id))
+        judges.append(rewards.of_trl(known, models.ends(learner, tokenizer)))
     trainer: Any = make(
         model=learner,
         reward_funcs=[*judges, rewards.distinct_2],

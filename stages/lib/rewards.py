@@ -84,14 +84,14 @@ def verifiable(turns: Sequence[Message], said: str, ended: bool, reference: str)
     return RIGHT * right(turns, said, reference) + ENDED * ended
 
 
-def of_trl(known: Checkable, end: int) -> Callable[..., list[float | None]]:
+def of_trl(known: Checkable, ends: Sequence[int]) -> Callable[..., list[float | None]]:
     """The same as a function that trl calls; None for what can't be checked, which trl leaves out of the sum."""
 
     def checked(
         prompts: list[list[Message]], completions: list[list[Message]], completion_ids: list[list[int]], **_: Any
     ) -> list[float | None]:
         return [
-            verifiable(turns, answer[0]["content"], ids[-1:] == [end], known[key(turns)])
+            verifiable(turns, answer[0]["content"], any(token in ends for token in ids[-1:]), known[key(turns)])
             if key(turns) in known
             else None
             for turns, answer, ids in zip(prompts, completions, completion_ids, strict=True)

@@ -43,18 +43,18 @@ def sample(
     """One answer to each prompt, drawn from the whole distribution."""
     import torch
 
-    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    pad, ends = tokenizer.pad_token_id, models.ends(model, tokenizer)
     found: list[Answer] = [Answer([], [], False)] * len(prompts)
     for indices in weights.by_length(prompts, batch):
         ids, mask = weights.padded([prompts[index] for index in indices], pad, "left", str(model.device))
         with torch.no_grad():
             output = model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, pad_token_id=pad, eos_token_id=end,
+                input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, pad_token_id=pad, eos_token_id=ends,
                 do_sample=True, temperature=temperature, top_k=0, top_p=1.0, use_cache=True,
             )  # fmt: skip
         for index, row in zip(indices, output[:, ids.shape[1] :].tolist(), strict=True):
-            ended = end in row
-            found[index] = Answer(prompts[index], row[: row.index(end) + 1] if ended else row, ended)
+            end = next((place for place, token in enumerate(row) if token in ends), None)
+            found[index] = Answer(prompts[index], row if end is None else row[: end + 1], end is not None)
     return found
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LETTERS = re.compile(r"[^\W\d_]+")
 MARKED_WORDS = re.compile("▁*[^▁]+|▁+")  # SentencePiece's, whose pieces never reach over a space
 LEAST = 2  # what stands once is no habit
+WIDTH = 64  # a vocabulary of another multiple puts its head on slow kernels
 
 
 def words(tokenizer: "PreTrainedTokenizerBase", texts: Iterable[str]) -> Counter[tuple[str, ...]]:
@@ -157,26 +158,32 @@ def fertility(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> flo
 
 
 def widen(model: "PreTrainedModel", rows: int) -> None:
-    """See to it that the model has a row for each token. Some have more, against other widths of vocabularies."""
-    if rows > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(rows, mean_resizing=False)
+    """See to it that the model has a row for each token; new ones, those to spare included, are the mean of the old.
 
-
-def settle(model: "PreTrainedModel", ids: Sequence[int], parts: Sequence[Sequence[int]], *, apart: float = 0.0) -> None:
-    """Give tokens the mean of some others' rows, at both ends of the model, the output's bias included.
-
-    ``apart`` moves them by so many standard deviations: of two tokens with one row, adapters can't prefer either.
+    A row of chance would do harm: where a model's logits are far below zero, it would be the likeliest token of all.
     """
+    known = model.get_input_embeddings().weight.shape[0]
+    if rows <= known:  # many models have some to spare
+        return
+    model.resize_token_embeddings(rows, mean_resizing=False, pad_to_multiple_of=WIDTH)
+    new = range(known, model.get_input_embeddings().weight.shape[0])
+    settle(model, new, [sample(range(known))] * len(new))
+
+
+def sample(ids: Sequence[int]) -> Sequence[int]:
+    """Enough of many tokens for their mean."""
+    return ids[:: max(1, len(ids) // 4096)]
+
+
+def settle(model: "PreTrainedModel", ids: Sequence[int], parts: Sequence[Sequence[int]]) -> None:
+    """Give tokens the mean of some others' rows, at both ends of the model, the output's bias included."""
     import torch
 
     head = model.get_output_embeddings()
     ends = {id(found): found for found in (model.get_input_embeddings().weight, head.weight)}
     found = [*ends.values(), *([head.bias] if getattr(head, "bias", None) is not None else [])]
-    chance = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for rows in found:
-            new = torch.stack([rows[list(part)].float().mean(dim=0) for part in parts])
-            if apart and rows.ndim == 2:
-                spread = rows[:: max(1, len(rows) // 4096)].float().std()
-                new += apart * spread * torch.randn(new.shape, generator=chance)
+            means = {part: rows[list(part)].float().mean(dim=0) for part in set(map(tuple, parts))}
+            new = torch.stack([means[tuple(part)] for part in parts])
             rows[list(ids)] = new.to(rows.dtype)

@@ -4,6 +4,7 @@ Weights are safetensors only, and code from a model's folder is never run. Not c
 (``stages/lib/models.py``).
 """
 
+import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 LOGITS = 1 << 26  # numbers at once: a quarter of a GB in fp32
+OVERFLOWS = ("gemma3", "gemma3_text")  # families whose layers add up to more than fp16 can hold
 HELD = 0.9  # of the GPU's free memory may go to weights
 
 
@@ -47,23 +49,59 @@ def dtype(compute: Compute) -> "torch.dtype":
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision(compute)]
 
 
-def placed(kind: Any, folder: Path, compute: Compute, **more: Any) -> "PreTrainedModel":
-    """A model on its device, shard by shard; its attention is torch's own code where the family has it."""
+def placed(kind: Any, folder: Path, compute: Compute, new: str = "", **more: Any) -> "PreTrainedModel":
+    """A model on its device, shard by shard; its attention is torch's own code where the family has it.
+
+    ``new`` is the layer that the folder need not hold: a head that is to be learned, or one that nobody asks.
+    """
     if not any(folder.glob("*.safetensors")):
         raise Refusal(f"{folder} holds no safetensors; weights in other formats can run code and are not read")
+    bear(folder, compute)
     # A quantised model is moved by its loader and refuses to be moved later.
-    model = kind.from_pretrained(
+    model, told = kind.from_pretrained(
         str(folder),
         **{"dtype": dtype(compute), "device_map": device(compute), **more},
         use_safetensors=True,
         trust_remote_code=False,
+        output_loading_info=True,
     )
+    whole(model, told, str(folder), new)
     for module in model.modules():
         # bitsandbytes repacks 4-bit weights for CPUs with bfloat16: other results on other CPUs, wrong gradients,
         # and an error where the width is no multiple of 64.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     return model
+
+
+def bear(folder: Path, compute: Compute) -> None:
+    """Refuse a precision in which a family's numbers overflow."""
+    path = folder / "config.json"
+    family = json.loads(path.read_text(encoding="utf-8")).get("model_type") if path.is_file() else None
+    if family in OVERFLOWS and precision(compute) == "fp16":
+        raise Refusal(
+            f"compute.precision: found {compute.precision}, here fp16, in which {folder}, a model of family {family},"
+            " overflows; set it to fp32, or take a GPU that has bf16 (Ampere or newer)"
+        )
+
+
+def whole(model: "PreTrainedModel", told: dict[str, Any], name: str, new: str = "") -> None:
+    """Refuse a model of which the files hold only a part: what they lack would be made up at random.
+
+    ``told`` is what its loader found; of weights that are tied, one file entry serves for all.
+    """
+    tied = getattr(model, "all_tied_weights_keys", {})
+    lacking = {key for key, *_ in told["mismatched_keys"]} | set(told["missing_keys"])
+    lost = sorted(
+        key
+        for key, _ in model.named_parameters()
+        if key in lacking and key not in tied and not (new and new in key.split("."))
+    )
+    if lost:
+        raise Refusal(
+            f"{name}: its files lack {len(lost)} of the model's weights, or hold them in another shape, as {lost[0]}:"
+            " is the download whole, and config.json of the same model? Fetch or make it again"
+        )
 
 
 def room(folder: Path, compute: Compute) -> str:

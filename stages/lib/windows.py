@@ -24,7 +24,7 @@ def load(kind: Any, folder: Path, compute: params.Compute) -> tuple["PreTrainedT
     """A tokenizer and a model that is only asked; no code from the folder is run."""
     from transformers import AutoTokenizer
 
-    model = weights.placed(kind, folder, compute).eval()
+    model = weights.placed(kind, folder, compute, new="pooler").eval()
     return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False), model
 
 

@@ -1,0 +1,55 @@
+"""What learns under adapters beside them, and what is left of it in the merged model."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.lib import determinism
+
+determinism.pin(1, "cpu", 1)  # before anything imports torch
+
+from stages.lib import adapters, models, recipes  # noqa: E402
+from tests import families  # noqa: E402
+
+FP32 = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize("name", ["bloom", "llama", "gptj"])  # heads that are tied, free, with a bias
+def test_a_judge_learns_the_tokens_of_a_turn_that_are_new(tmp_path: Path, name: str, method: Any) -> None:
+    import torch
+    from peft import get_peft_model
+
+    from stages import base
+
+    families.build(name, tmp_path / "hub")
+    source = recipes.Hub(source="hub", repo=str(tmp_path / "hub"), revision="main", grow=0)
+    made, spoken, _, _ = base.from_hub(source, tmp_path, tmp_path)
+    models.save(made, spoken, tmp_path / "base")
+    judge = models.load_judge(tmp_path / "base", FP32, **adapters.learning(FP32, method, adapters.HEAD))
+    judge.config.pad_token_id = spoken.pad_token_id
+    plain: dict[str, Any] = {
+        "lr": 0.1,
+        "batch": 1,
+        "accumulate": 1,
+        "optimizer": "adamw",
+        "gradient_checkpointing": False,
+    }
+    told = recipes.Reward(
+        method=method, epochs=1.0, context=8, save=0, lora=recipes.Lora(r=4, alpha=8, dropout=0.0), **plain
+    )
+    learner: Any = get_peft_model(judge, adapters.config(told, judge, adapters.HEAD))
+    adapters.precise(learner)
+    ids = torch.tensor([[1, 2, *made.config.unread]])
+    weights = [weight for weight in learner.parameters() if weight.requires_grad]
+    steps = torch.optim.AdamW(weights, lr=0.1)
+    learner(input_ids=ids).logits.sum().backward()
+    steps.step()
+    learned = families.logits(learner, ids[0].tolist())
+    merged = adapters.merge(learner)
+    assert families.logits(merged, ids[0].tolist()).allclose(learned, atol=1e-4)
+    before, after = (model.get_input_embeddings().weight for model in (made, merged))
+    moved = {place for place in range(len(before)) if not before[place].equal(after[place])}
+    assert moved == set(made.config.unread) and not hasattr(merged.config, "unread")
