@@ -100,10 +100,10 @@ def train(
                 ]
                 total = rewards.score(scorer, tokenizer, rows, rlhf.batch)
             if rlhf.rewards != "model":
-                for row, (place, text, answer) in enumerate(zip(places, texts, answers, strict=True)):
+                for row, (place, text) in enumerate(zip(places, texts, strict=True)):
                     if (reference := known.get(rewards.key(asked[place]))) is not None:
-                        total[row] += rewards.verifiable(asked[place], text, answer.ended, reference)
-            return total
+                        total[row] += rewards.verifiable(asked[place], text, reference)
+            return [number - rewards.UNENDED * (not answer.ended) for number, answer in zip(total, answers, strict=True)]
 
         prompts = [models.encode_prompt(tokenizer, turns) for turns in asked]
         ppo.train(learner, start(), tokenizer, prompts, judge, arguments, rlhf, seed, points)
@@ -127,7 +127,8 @@ def by_trl(
     make, configure = {"rloo": (RLOOTrainer, RLOOConfig), "grpo": (GRPOTrainer, GRPOConfig)}[rlhf.algorithm]
     judges: list[Any] = [scorer] if rlhf.rewards != "verifiable" else []
     if rlhf.rewards != "model":
-        judges.append(rewards.of_trl(known, tokenizer.eos_token_id))
+        judges.append(rewards.of_trl(known))
+    judges.append(rewards.ending([tokenizer.eos_token_id]))
     trainer: Any = make(
         model=learner,
         reward_funcs=[*judges, rewards.distinct_2],
@@ -142,6 +143,7 @@ def by_trl(
             temperature=rlhf.temperature,
             top_k=0,
             top_p=1.0,
+            disable_dropout=True,  # else the likelihoods of the same answer differ between two readings
             beta=rlhf.beta or sys.float_info.min,  # at zero trl measures no KL
             reward_weights=[*(1.0 for _ in judges), 0.0],
             logging_steps=1,
