@@ -66,9 +66,8 @@ def value(question: str, answer: str) -> str | None:
     text, asked = normal(answer).strip(), set(WORD.findall(normal(question))) | COPULAS
     if marked := MARKED.findall(text):
         return of_mark(marked[-1].strip())
-    text = text.rpartition("=")[2]
-    words, around = WORD.findall(text), RUN.sub("", text.strip().removeprefix("dạ,").rstrip(" .!?"))
-    if len(words) > SHORT or SENTENCES.search(around) or BROKEN.search(text):
+    words, around = WORD.findall(text), RUN.sub("", text.removeprefix("dạ,").rstrip(" .!?"))
+    if len(words) > SHORT or SENTENCES.search(around) or BROKEN.search(text.rpartition("=")[2]):
         return None
     ends = [place + 1 for place, word in enumerate(words) if word in asked and not word.isdigit()]
     tail = words[max(ends, default=0) :]
