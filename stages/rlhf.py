@@ -28,6 +28,7 @@ from stages.lib import (
     rewards,
     rollouts,
     training,
+    weights,
 )
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
@@ -141,7 +142,7 @@ def main(
         seen = look(learner.eval(), frozen)
         drift.check(seen["kl_answer"], int(steps), rlhf.max_kl)
     except Refusal:
-        if points and launch.leads():  # how it came to that
+        if points and points[-1]["step"] > 0 and launch.leads():  # how it came to that
             training.write_history(history, points)
             print(f"{history} holds the run as far as it went", file=sys.stderr)
         raise
@@ -151,7 +152,7 @@ def main(
     if rlhf.method != "full":
         learner = adapters.merge(learner)  # last of all, since the whole of it may have no room on the GPU
     learner.config.use_cache = True
-    models.save(learner, tokenizer, model)
+    models.save(learner.to(weights.dtype(compute)), tokenizer, model)  # full ones were kept in fp32 to learn
     summary = {f"{name}_before": value for name, value in before.items()} | {
         f"{name}_after": value for name, value in after.items()
     }

@@ -374,18 +374,42 @@ def test_a_models_own_settings_bend_nothing_that_is_drawn(home: Home) -> None:
     assert drift.probe(policy, home.tokenizer, prompts, **settings) == plain
 
 
+@pytest.mark.parametrize("section", [ONLINE, OFFLINE], ids=["rloo", "dpo"])
+def test_a_tracker_hears_what_the_history_holds(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: recipes.Rlhf
+) -> None:
+    from transformers import TrainerCallback, trainer
+
+    heard: list[set[str]] = []
+
+    class Tracker(TrainerCallback):
+        def on_log(self, *_: Any, logs: Any = None, **__: Any) -> None:
+            heard.append(set(logs))
+
+    monkeypatch.setattr(trainer, "DEFAULT_CALLBACKS", [*trainer.DEFAULT_CALLBACKS, Tracker])
+    points = home.run(section, tmp_path)
+    kept = set().union(*points[1:-1]) - {"step"}
+    assert kept - {"train_loss"} <= set().union(*heard)
+    assert {"kl_answer", "reward"} <= kept and not any("distinct_2/" in name for logs in heard for name in logs)
+
+
+def test_what_is_too_long_is_counted_and_said(home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = home.table("mixed", [("prompt", [("user", f"Sau {n} là gì?" * (1 + 40 * (n > 5)))]) for n in range(8)])
+    first = home.run(ONLINE, tmp_path, {"prompts": asked, "validation": asked})[0]
+    names = ("prompts", "prompts_too_long", "held_out", "held_out_too_long", "pairs_too_long")
+    assert [first[name] for name in names] == [6, 2, 6, 2, 0]
+    assert "left out: prompts 2 beside 6, held_out 2 beside 6\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
 def test_a_look_has_the_last_word_on_a_kl_that_scatters(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
 ) -> None:
     section = ONLINE.model_copy(update={"algorithm": algorithm, "max_kl": 5.0})
-    kinds: dict[str, Any] = {
-        "grpo": (online, "namer", lambda *words: wild(true_namer(*words))),
-        "ppo": (ppo, "taken", lambda *words, **more: (true_taken(*words, **more)[0], 99.0)),
-    }
     true_namer, true_taken = online.namer, ppo.taken
 
-    def wild(namer: Any) -> Any:
+    def wild(*words: Any) -> Any:
+        namer = true_namer(*words)
         named = namer.on_log
 
         def on_log(*words: Any, logs: Any = None, **more: Any) -> None:
@@ -393,10 +417,11 @@ def test_a_look_has_the_last_word_on_a_kl_that_scatters(
                 logs["kl"] = 99.0
             named(*words, logs=logs, **more)
 
-        namer.on_log = on_log
+        setattr(namer, "on_log", on_log)  # noqa: B010
         return namer
 
-    monkeypatch.setattr(*kinds[algorithm])
+    monkeypatch.setattr(online, "namer", wild)
+    monkeypatch.setattr(ppo, "taken", lambda *words: (true_taken(*words)[0], 99.0))
     points = home.run(section, tmp_path)
     assert points[-2]["kl_answer"] >= 99 and points[-2]["eval_kl_answer"] < 5
 
@@ -497,10 +522,9 @@ def test_what_is_wrong_is_refused_and_no_model_is_written(home: Home, tmp_path: 
     out.mkdir()
     with pytest.raises(Refusal, match=told):
         home.run(section.model_copy(update=changes), out, prepare(home, tmp_path))
-    if name.startswith(("drift", "no number")):  # how it came to that is kept
+    if name.startswith("drift"):  # how it came to that is kept
         points = json.loads((out / "h.json").read_text(encoding="utf-8"))
-        assert points[0]["step"] == 0 and "prompts" in points[0]
-        assert not name.startswith("drift") or points[-1]["step"] > 0
+        assert points[0]["step"] == 0 and "prompts" in points[0] and points[-1]["step"] > 0
         (out / "h.json").unlink()
     assert list(out.iterdir()) == []
 
