@@ -146,10 +146,16 @@ def tiles(models: dict[str, Any], trained: dict[str, Any], counts: dict[str, Any
         {
             "name": "Reward after rlhf",
             "value": f"{reward['reward_after']:+.2f}",
-            "note": f"sft {reward['reward_before']:+.2f}; gain {gain}",
+            "note": f"sft {reward['reward_before']:+.2f}; gain {gain}; ended {shift(reward, 'ended', '.0%')}; tokens"
+            f" {shift(reward, 'length', '.1f')}",
         },
         {"name": "Records", "value": f"{counts['kept']:,}", "note": f"{counts['dropped']:,} left out"},
     ]
+
+
+def shift(last: dict[str, float], name: str, form: str) -> str:
+    """A figure before and after rlhf: a reward that answers pay for by running on is none."""
+    return " → ".join(format(last[f"{name}_{side}"], form) for side in ("before", "after"))
 
 
 def accuracy_chart(models: dict[str, Any]) -> str:
@@ -178,8 +184,8 @@ def training_charts(histories: dict[str, list[dict[str, Any]]]) -> dict[str, str
         "base: loss": chart("base", "loss", train="loss", validation="validation_loss"),
         "sft: loss": chart("sft", "loss", train="loss", validation="eval_loss"),
         "reward: accuracy on held-out pairs": chart("reward", "accuracy", held_out="eval_accuracy"),
-        "rlhf: reward": chart("rlhf", "reward", reward="reward"),
-        "rlhf: KL to the sft model": chart("rlhf", "nats an answer", KL="kl_answer"),
+        "rlhf: reward": chart("rlhf", "reward", reward="reward", held_out="eval_reward"),
+        "rlhf: KL to the sft model": chart("rlhf", "nats an answer", KL="kl_answer", held_out="eval_kl_answer"),
     }
 
 

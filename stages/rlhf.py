@@ -9,6 +9,7 @@ what that has cost. Not covered: going on from a checkpoint.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from stages.lib import (
     rewards,
     rollouts,
     training,
+    weights,
 )
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.records import Message
@@ -69,19 +71,24 @@ def main(
         return models.load(policy, compute, **adapters.learning(compute, rlhf.method) | more)
 
     learner = load()
-    most = rollouts.room(learner)
+    models.check_context(learner, rlhf.context, "rlhf.context")
+    most = rlhf.context
     asked, too_long = fitting(records.read(prompts), tokenizer, most - rlhf.max_new_tokens)
-    held_out, _ = fitting(records.read(validation), tokenizer, most - rlhf.max_new_tokens)
+    held_out, unmeasured = fitting(records.read(validation), tokenizer, most - rlhf.max_new_tokens)
     if not asked or not held_out:
         raise Refusal(
             f"{prompts if not asked else validation} holds no prompt that leaves room for rlhf.max_new_tokens"
-            f" ({rlhf.max_new_tokens}) answer tokens; lower rlhf.max_new_tokens or raise split.validation"
+            f" ({rlhf.max_new_tokens}) answer tokens in a context of {most}; lower rlhf.max_new_tokens, or raise"
+            " rlhf.context or split.validation"
         )
-    pairs, _ = drift.pairs(records.read(preferences_validation), tokenizer, most)
+    pairs, unranked = drift.pairs(records.read(preferences_validation), tokenizer, most)
     if not pairs:
         raise Refusal(
-            f"{preferences_validation} holds no ranked pair of at most {most} tokens; raise split.preferences"
+            f"{preferences_validation} holds no ranked pair of at most {most} tokens; raise rlhf.context or"
+            " split.preferences"
         )
+    first = {"prompts": len(asked), "held_out": len(held_out), "pairs": len(pairs)}
+    first |= {"prompts_too_long": too_long, "held_out_too_long": unmeasured, "pairs_too_long": unranked}
     # where 4 bits are all that the policy has room for, they are all that its judge has
     held = adapters.learning(compute, "qlora", adapters.HEAD) if rlhf.method == "qlora" else {}
     scorer = models.load_judge(judge, compute, **held).eval()
@@ -108,39 +115,59 @@ def main(
             **told_apart(which),
         }
 
-    if isinstance(rlhf, recipes.Online):
-        known = rewards.references(records.read(sft_train))
-        asked, checkable = online.rewarded(asked, known, rlhf, sft_train)
-        first = {"prompts": len(asked), "prompts_too_long": too_long, "checkable": checkable}
-        learner, points = online.train(learner, load, start, scorer, tokenizer, asked, known, compute, seed, rlhf)
-        frozen = start() if launch.leads() else None
-    else:
-        models.check_context(learner, rlhf.context, "rlhf.context")
-        ranked, left_out = offline.rows(preferences_train, tokenizer, rlhf)
-        first = {"ranked": len(ranked), "left_out": left_out}
-        frozen = start()
-        learner, points = offline.train(learner, load, frozen, tokenizer, ranked, look, compute, seed, rlhf)
-    if not launch.leads():
-        return
-    steps = points[-1]["step"]
-    seen = look(learner.eval(), frozen)
-    drift.check(seen["kl_answer"], int(steps), rlhf.max_kl)
+    points: list[training.Point] = []
+    try:
+        if isinstance(rlhf, recipes.Online):
+            known = rewards.references(records.read(sft_train))
+            asked, checkable = online.rewarded(asked, known, rlhf, sft_train)
+            online.enough(asked, rlhf, prompts)
+            first |= {"asked": len(asked), "checkable": checkable}
+            told(first)
+            seen = {f"eval_{name}": value for name, value in look(learner.eval(), learner).items()}
+            points.append({"step": 0} | first | training.rounded(seen))
+            learner = online.train(
+                learner, load, start, scorer, tokenizer, asked, known, look, compute, seed, rlhf, points
+            )
+            frozen = start() if launch.leads() else None
+        else:
+            ranked, left_out = offline.rows(preferences_train, tokenizer, rlhf)
+            first |= {"ranked": len(ranked), "ranked_too_long": left_out}
+            told(first)
+            points.append({"step": 0} | first | training.rounded(look(learner.eval(), learner)))
+            frozen = start()
+            learner = offline.train(learner, load, frozen, tokenizer, ranked, look, compute, seed, rlhf, points)
+        if not launch.leads():
+            return
+        steps = points[-1]["step"]
+        seen = look(learner.eval(), frozen)
+        drift.check(seen["kl_answer"], int(steps), rlhf.max_kl)
+    except Refusal:
+        if points and points[-1]["step"] > 0 and launch.leads():  # how it came to that
+            training.write_history(history, points)
+            print(f"{history} holds the run as far as it went", file=sys.stderr)
+        raise
     after, rewards_after = measure(learner)
     after |= {"kl": seen["kl_answer"]} | {name: seen[name] for name in before if name not in after}
     gain, error = mean(after - before for before, after in zip(rewards_before, rewards_after, strict=True))
     if rlhf.method != "full":
         learner = adapters.merge(learner)  # last of all, since the whole of it may have no room on the GPU
     learner.config.use_cache = True
-    models.save(learner, tokenizer, model)
+    models.save(learner.to(weights.dtype(compute)), tokenizer, model)  # full ones were kept in fp32 to learn
     summary = {f"{name}_before": value for name, value in before.items()} | {
         f"{name}_after": value for name, value in after.items()
     }
     # prompt by prompt: how hard the prompts are is the same on both sides
     summary |= {"reward_gain": gain, "reward_gain_stderr": error}
     summary = {name: round(value, 6) for name, value in summary.items()}
-    training.write_history(
-        history, [{"step": 0} | first | points[0] | {"step": 0}, *points, {"step": steps, **summary}]
-    )
+    training.write_history(history, [*points, {"step": steps, **summary}])
+
+
+def told(counts: dict[str, int]) -> None:
+    """Say what is left out, and of how much."""
+    if longer := {name: count for name, count in counts.items() if name.endswith("_too_long") and count}:
+        kept = {name: counts[name.removesuffix("_too_long")] for name in longer}
+        said = ", ".join(f"{name.removesuffix('_too_long')} {longer[name]} beside {kept[name]}" for name in longer)
+        print(f"too long for rlhf.context and left out: {said}", file=sys.stderr)
 
 
 def speakers(rlhf: recipes.Rlhf) -> int:

@@ -192,8 +192,8 @@ def test_what_cannot_work_is_refused_before_anything_starts(
 def test_online_learning_is_not_sharded() -> None:
     online = recipes.Online(
         kind="online", algorithm="rloo", rewards="model", method="lora", lr=0.001, steps=2, batch=4, generations=2,
-        max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0, lora=LORA, optimizer="adamw", accumulate=1,
-        gradient_checkpointing=False,
+        context=96, max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0, lora=LORA, optimizer="adamw",
+        accumulate=1, gradient_checkpointing=False,
     )  # fmt: skip
     with pytest.raises(Refusal, match="gather all weights at every token"):
         launch.check(compute("fsdp2"), online)

@@ -14,16 +14,18 @@ determinism.pin(1, "cpu", 1)  # before anything imports torch
 
 import torch  # noqa: E402
 
-from stages import reward, rlhf  # noqa: E402
-from stages.lib import drift, models, offline, ppo, recipes, records, rewards, rollouts, training  # noqa: E402
+from stages import base, reward, rlhf  # noqa: E402
+from stages.lib import drift, models, offline, online, ppo, recipes, records, rewards, rollouts, training  # noqa: E402
 from stages.lib.contract import Refusal  # noqa: E402
 from stages.lib.records import Message  # noqa: E402
+from tests import families  # noqa: E402
 
 # transformers gives up these names in its next version, and trl's trainers still ask for them
 pytestmark = pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning")
 
 COMPUTE = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 LORA = recipes.Lora(r=4, alpha=8, dropout=0.0)
+DROPPING = recipes.Lora(r=4, alpha=8, dropout=0.9)
 TUNING: dict[str, Any] = {
     "method": "lora",
     "lr": 0.01,
@@ -33,8 +35,8 @@ TUNING: dict[str, Any] = {
     "accumulate": 1,
 }
 ONLINE = recipes.Online(
-    kind="online", algorithm="rloo", rewards="model", steps=2, generations=2, max_new_tokens=6, temperature=1.0,
-    beta=0.05, max_kl=100.0, lora=LORA, **TUNING,
+    kind="online", algorithm="rloo", rewards="model", steps=2, generations=2, context=96, max_new_tokens=6,
+    temperature=1.0, beta=0.05, max_kl=100.0, lora=LORA, **TUNING,
 )  # fmt: skip
 OFFLINE = recipes.Offline(
     kind="offline", algorithm="dpo", epochs=1.0, context=96, max_new_tokens=6, beta=0.1, max_kl=100.0,
@@ -55,6 +57,45 @@ REWARD = recipes.Reward(epochs=1.0, context=96, save=0, lora=LORA, **TUNING | {"
         ("Lan có 5 kẹo, cho 2.", "Lan còn 5 - 2 = 3.\nRồi ăn 1.\n#### 2", "2"),
         ("Chọn đáp án.", "Vì thế, ta chọn.\nĐáp án: B", "b"),
         ("Solve.", "It is \\boxed{1.234}.", "1234"),
+        ("?", "#### 1,234", "1234"),
+        ("?", "#### 1234", "1234"),
+        ("?", "#### 5,000,000", "5000000"),
+        ("?", "#### 5.000.000,50", "5000000.5"),
+        ("?", "#### 5,000,000.5", "5000000.5"),
+        ("?", "#### 3.14", "3.14"),
+        ("?", "#### 2.14", "2.14"),
+        ("?", "#### 3,14", "3.14"),
+        ("?", "\\boxed{0.5}", "0.5"),
+        ("?", "\\boxed{0,50}", "0.5"),
+        ("?", "\\boxed{5}", "5"),
+        ("?", "\\boxed{0.125}", "0.125"),
+        ("?", "\\boxed{-3}", "-3"),
+        ("?", "\\boxed{1/2}", None),
+        ("?", "\\boxed{\\frac{1}{2}}", None),
+        ("?", "\\boxed{\\frac{1}{3}}", None),
+        ("?", "\\boxed{2x+1}", None),
+        ("?", "\\boxed{x - 1}", None),
+        ("?", "\\boxed{2x}", "2x"),
+        ("?", "#### 12:30", None),
+        ("?", "#### 30", "30"),
+        ("?", "#### 1.5 triệu", "1.5 triệu"),
+        ("?", "#### 2,5 triệu đồng", "2.5 triệu"),
+        ("?", "#### 42 quả táo.", "42"),
+        ("?", "#### 50%", "50"),
+        ("?", "#### 5.000đ", "5000"),
+        ("?", "#### 20/11/2024", None),
+        ("?", "Đáp số: 12 km. Vì đi 3 giờ.", "12"),
+        ("?", "Đáp án: B. Vì nước sôi ở 100 độ", "b"),
+        ("?", "Đáp án: (B) vì thế", "b"),
+        ("?", "Đáp án: Hà Nội. Vì đó là thủ đô", "hà nội"),
+        ("?", "#### 5, 8, 9", "5, 8, 9"),
+        ("?", "#### 5,8,9", "5, 8, 9"),
+        ("Pi?", "Pi là 3,14.", "3.14"),
+        ("Nửa?", "Là 1/2.", None),
+        ("Mấy giờ?", "Là 12:30.", None),
+        ("5 + 3?", "Dạ, 5 + 3 = 8.", "8"),
+        ("5 + 3?", "5 + 3", None),
+        ("Giá?", "Giá là 1,5 triệu.", "1.5 triệu"),
         ("Vì sao thủy triều lên xuống?", "Do lực hút của Mặt Trăng. Trái Đất tự quay nên có hai lần mỗi ngày.", None),
         ("Nên làm gì?", "Bạn tập đều, ngủ đủ.", None),
         ("Hôm nay là thứ mấy?", "", None),
@@ -75,7 +116,7 @@ def test_the_values_of_the_benchmarks_are_found_and_told_from_wrong_ones(root: P
     assert items > 300 and told / items > 0.97
 
 
-def test_a_right_value_and_an_ended_turn_are_rewarded() -> None:
+def test_a_right_value_is_rewarded_and_an_answer_cut_off_pays() -> None:
     turns = [Message(role="user", content="Sau 3 là gì?")]
     row = records.make(
         "instruction", [*turns, Message(role="assistant", content="Sau 3 là 4.")], source="s", licence="l", lang="vi",
@@ -84,13 +125,15 @@ def test_a_right_value_and_an_ended_turn_are_rewarded() -> None:
     known = rewards.references([row])
     assert known == {(("user", "Sau 3 là gì?"),): "4"}
     said = ["Dạ, là 4.", "Là 5.", "Là 4"]
-    found = rewards.of_trl(known, ends=[7, 9])(
+    found = rewards.of_trl(known)(
         prompts=[turns, turns, turns, [Message(role="user", content="Sao?")]],
         completions=[[Message(role="assistant", content=text)] for text in [*said, "?"]],
         completion_ids=[[1, 9], [1, 7], [1, 2], [9]],
         trainer_state=None,
     )
-    assert found == [rewards.RIGHT + rewards.ENDED, rewards.ENDED, rewards.RIGHT, None]
+    assert found == [rewards.RIGHT, 0, rewards.RIGHT, None]
+    lost = rewards.ending([8, 9])(completion_ids=[[1, 9], [8], [1, 2]], trainer_state=None)
+    assert lost == [0, 0, -rewards.UNENDED]
 
 
 def test_distinct_2_counts_different_pairs() -> None:
@@ -213,6 +256,8 @@ WAYS: dict[str, recipes.Rlhf] = {
         update={"algorithm": "grpo", "method": "full", "rewards": "both"}
     ),
     "rloo, verifiable, no beta": ONLINE.model_copy(update={"rewards": "verifiable", "beta": 0.0}),
+    "rloo, dropout": ONLINE.model_copy(update={"lora": DROPPING, "lr": 0.1}),
+    "ppo, dropout": ONLINE.model_copy(update={"algorithm": "ppo", "lora": DROPPING, "lr": 0.1}),
     "ppo": ONLINE.model_copy(update={"algorithm": "ppo", "rewards": "both", "gradient_checkpointing": True}),
     "ppo, all weights": ONLINE.model_copy(update={"algorithm": "ppo", "method": "full", "generations": 1}),
     "dpo": OFFLINE,
@@ -225,7 +270,11 @@ WAYS: dict[str, recipes.Rlhf] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_moves_the_policy_and_is_measured_the_same(home: Home, tmp_path: Path, way: str) -> None:
+def test_every_way_moves_the_policy_and_is_measured_the_same(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    if "dropout" in way:  # what is learned from an answer once is as likely as when it was drawn
+        monkeypatch.setattr(ppo, "EPOCHS", 1)
     points = home.run(WAYS[way], tmp_path)
     last = points[-1]
     assert {f"{name}_{side}" for name in EVERYWHERE for side in ("before", "after")} <= last.keys()
@@ -233,9 +282,14 @@ def test_every_way_moves_the_policy_and_is_measured_the_same(home: Home, tmp_pat
     assert last["preference_accuracy_before"] == 0.5
     assert last["kl_after"] > 0
     assert all(math.isfinite(value) for point in points for value in point.values())
-    told = set().union(*points)
-    assert "kl_answer" in told
-    assert {"reward", "length", "ended", "distinct_2"} <= points[-2].keys()
+    looked = "eval_" if isinstance(WAYS[way], recipes.Online) else ""
+    seen = {looked + name for name in ("reward", "kl_answer", "length", "ended", "preference_accuracy")}
+    assert seen <= points[0].keys() and seen <= points[-2].keys()
+    assert points[0]["step"] == 0 and points[0][f"{looked}kl_answer"] == 0
+    assert {"reward", "length", "ended", "distinct_2", "kl_answer"} <= points[-2].keys()
+    if "dropout" in way:
+        clipped = {key: value for key, value in points[-2].items() if "clip_ratio" in key}
+        assert clipped and not any(clipped.values())
     start, now = (models.load(path, COMPUTE).state_dict() for path in (home.policy, tmp_path / "model"))
     assert start.keys() == now.keys()
     assert any(not torch.equal(start[name], now[name]) for name in start)
@@ -274,7 +328,9 @@ def test_ppo_learns_to_say_what_is_rewarded(home: Home) -> None:
 
     torch.manual_seed(1)
     arguments = training.arguments(COMPUTE, 1, "unused", section.model_copy(update={"lr": 0.01}))
-    ppo.train(policy, frozen, home.tokenizer, prompts, judge, arguments, section, 1, points)
+    ppo.train(
+        policy, frozen, home.tokenizer, prompts, judge, lambda *_: {"kl_answer": 1.0}, arguments, section, 1, points
+    )
     assert points[-1]["reward"] > 0.5 > 10 * points[0]["reward"]
     assert points[0]["kl_answer"] == pytest.approx(0, abs=1e-4) and points[-1]["kl_answer"] > 1
 
@@ -309,6 +365,104 @@ def test_what_is_read_of_an_answer_is_its_likelihood(home: Home) -> None:
         assert value == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_models_own_settings_bend_nothing_that_is_drawn(home: Home) -> None:
+    policy = models.load(home.policy, COMPUTE).eval()
+    prompts = [models.encode_prompt(home.tokenizer, [Message(role="user", content="Sau 3 là gì?")])] * 4
+    settings: dict[str, Any] = {"new_tokens": 24, "batch": 4, "seed": 1}
+    plain = drift.probe(policy, home.tokenizer, prompts, **settings)
+    policy.generation_config.update(repetition_penalty=9.0, min_p=0.9, no_repeat_ngram_size=1, top_k=1, typical_p=0.1)
+    assert drift.probe(policy, home.tokenizer, prompts, **settings) == plain
+
+
+@pytest.mark.parametrize("section", [ONLINE, OFFLINE], ids=["rloo", "dpo"])
+def test_a_tracker_hears_what_the_history_holds(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: recipes.Rlhf
+) -> None:
+    from transformers import TrainerCallback, trainer
+
+    heard: list[set[str]] = []
+
+    class Tracker(TrainerCallback):
+        def on_log(self, *_: Any, logs: Any = None, **__: Any) -> None:
+            heard.append(set(logs))
+
+    monkeypatch.setattr(trainer, "DEFAULT_CALLBACKS", [*trainer.DEFAULT_CALLBACKS, Tracker])
+    points = home.run(section, tmp_path)
+    kept = set().union(*points[1:-1]) - {"step"}
+    assert kept - {"train_loss"} <= set().union(*heard)
+    assert {"kl_answer", "reward"} <= kept and not any("distinct_2/" in name for logs in heard for name in logs)
+
+
+def test_what_is_too_long_is_counted_and_said(home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = home.table("mixed", [("prompt", [("user", f"Sau {n} là gì?" * (1 + 40 * (n > 5)))]) for n in range(8)])
+    first = home.run(ONLINE, tmp_path, {"prompts": asked, "validation": asked})[0]
+    names = ("prompts", "prompts_too_long", "held_out", "held_out_too_long", "pairs_too_long")
+    assert [first[name] for name in names] == [6, 2, 6, 2, 0]
+    assert "left out: prompts 2 beside 6, held_out 2 beside 6\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
+def test_a_look_has_the_last_word_on_a_kl_that_scatters(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    section = ONLINE.model_copy(update={"algorithm": algorithm, "max_kl": 5.0})
+    true_namer, true_taken = online.namer, ppo.taken
+
+    def wild(*words: Any) -> Any:
+        namer = true_namer(*words)
+        named = namer.on_log
+
+        def on_log(*words: Any, logs: Any = None, **more: Any) -> None:
+            if logs and "kl" in logs:
+                logs["kl"] = 99.0
+            named(*words, logs=logs, **more)
+
+        setattr(namer, "on_log", on_log)  # noqa: B010
+        return namer
+
+    monkeypatch.setattr(online, "namer", wild)
+    monkeypatch.setattr(ppo, "taken", lambda *words: (true_taken(*words)[0], 99.0))
+    points = home.run(section, tmp_path)
+    assert points[-2]["kl_answer"] >= 99 and points[-2]["eval_kl_answer"] < 5
+
+
+@pytest.mark.parametrize("family", ["bloom", "gemma3"])
+def test_other_families_learn_from_rewards_too(home: Home, tmp_path: Path, family: str) -> None:
+    families.build(family, tmp_path / "hub")
+    words = home.table("words", [("text", [("text", text)]) for text in families.TEXTS[:4]])
+    source = recipes.Hub(source="hub", repo=str(tmp_path / "hub"), revision="main", grow=0)
+    base.main(words, words, tmp_path / "base", tmp_path / "b.json", seed=1, compute=COMPUTE, base=source)
+    tokenizer = models.load_tokenizer(tmp_path / "base")
+    scorer = models.load_judge(tmp_path / "base", COMPUTE)
+    scorer.config.get_text_config().pad_token_id = scorer.config.pad_token_id = tokenizer.pad_token_id
+    models.save(scorer, tokenizer, tmp_path / "judge")
+    for algorithm in ("rloo", "ppo"):
+        section = ONLINE.model_copy(update={"algorithm": algorithm, "steps": 1})
+        last = home.run(section, tmp_path, {"policy": tmp_path / "base", "judge": tmp_path / "judge"})[-1]
+        assert last["kl_after"] > 0 and math.isfinite(last["perplexity_after"])
+
+
+def test_ppo_reads_in_16_bits_where_it_is_told_to(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: list[Any] = []
+    true = rollouts.log_likelihoods
+
+    def spy(logits: Any, *rest: Any) -> Any:
+        kinds.append(logits.dtype)
+        return true(logits, *rest)
+
+    monkeypatch.setattr(rollouts, "log_likelihoods", spy)
+    policy, frozen = (models.load(home.policy, COMPUTE).eval() for _ in range(2))
+    section = ONLINE.model_copy(update={"algorithm": "ppo", "method": "full", "steps": 1})
+    arguments = training.arguments(COMPUTE.model_copy(update={"precision": "bf16"}), 1, "unused", section)
+    points: list[training.Point] = []
+    ppo.train(
+        policy, frozen, home.tokenizer, [[5, 6]] * 4, lambda places, _: [1.0] * len(places),
+        lambda *_: {"kl_answer": 0.0}, arguments, section, 1, points,
+    )  # fmt: skip
+    assert set(kinds) == {torch.bfloat16} and len(kinds) == 2 + ppo.EPOCHS
+    assert all(weight.dtype == torch.float32 for weight in policy.parameters())
+
+
 def other_tokenizer(home: Home, tmp_path: Path) -> dict[str, Path]:
     tokenizer = models.train_tokenizer(["Hà Nội, Đà Nẵng, Cần Thơ"] * 9, 300, 128)
     models.save(models.load_judge(home.judge, COMPUTE), tokenizer, tmp_path / "other")
@@ -324,6 +478,15 @@ def no_values(home: Home, tmp_path: Path) -> dict[str, Path]:
     return {"sft_train": home.table("said", [("instruction", [("user", "Sao?"), ("assistant", said)])])}
 
 
+def long_pairs(home: Home, tmp_path: Path) -> dict[str, Path]:
+    said = [("preference", [("user", "Sao?"), ("chosen", "Là 4. " * 60), ("rejected", "?")])]
+    return {"preferences_train": home.table("pairs", said)}
+
+
+def long_measures(home: Home, tmp_path: Path) -> dict[str, Path]:
+    return {"preferences_validation": long_pairs(home, tmp_path)["preferences_train"]}
+
+
 def nothing(home: Home, tmp_path: Path) -> dict[str, Path]:
     return {}
 
@@ -333,10 +496,15 @@ WRONG: dict[str, tuple[recipes.Rlhf, dict[str, Any], Callable[[Home, Path], dict
     "generations": (ONLINE, {"generations": 1}, nothing, r"rlhf\.generations: found 1; rloo compares"),
     "another tokenizer": (ONLINE, {}, other_tokenizer, "other reads other tokens.*dvc repro reward"),
     "long prompts": (ONLINE, {}, long_prompts, r"long\.parquet holds no prompt that leaves room"),
-    "no room at all": (ONLINE, {"max_new_tokens": 127}, nothing, "leaves room for rlhf.max_new_tokens"),
+    "no room at all": (ONLINE, {"max_new_tokens": 95}, nothing, "leaves room for rlhf.max_new_tokens"),
     "no values": (ONLINE, {"rewards": "verifiable"}, no_values, "no answer to a training prompt that ends in a value"),
-    "no pair that fits": (OFFLINE, {"context": 5}, nothing, r"holds nothing that dpo learns from"),
+    "no pair that fits": (OFFLINE, {}, long_pairs, r"pairs\.parquet holds nothing that dpo learns from"),
+    "no pair to measure by": (
+        OFFLINE, {}, long_measures, r"pairs\.parquet holds no ranked pair of at most 96 tokens"
+    ),
+    "too few prompts": (ONLINE, {"batch": 32}, nothing, r"prompts\.parquet: found 8 prompts .* a step of rloo asks 16"),
     "a context beyond the model": (OFFLINE, {"context": 999}, nothing, r"rlhf\.context: found 999"),
+    "an online one, too": (ONLINE, {"context": 999}, nothing, r"rlhf\.context: found 999"),
     "one answer at a time": (OFFLINE, {"algorithm": "kto", "batch": 1}, nothing, "kto compares answers"),
     "no number in rloo": (ONLINE, {"lr": 1e38}, nothing, "weights are no numbers"),
     "no number in ppo": (ONLINE, {"lr": 1e38, "algorithm": "ppo"}, nothing, "weights are no numbers"),
@@ -348,12 +516,16 @@ WRONG: dict[str, tuple[recipes.Rlhf, dict[str, Any], Callable[[Home, Path], dict
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_refused_and_nothing_is_written(home: Home, tmp_path: Path, name: str) -> None:
+def test_what_is_wrong_is_refused_and_no_model_is_written(home: Home, tmp_path: Path, name: str) -> None:
     section, changes, prepare, told = WRONG[name]
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(Refusal, match=told):
         home.run(section.model_copy(update=changes), out, prepare(home, tmp_path))
+    if name.startswith("drift"):  # how it came to that is kept
+        points = json.loads((out / "h.json").read_text(encoding="utf-8"))
+        assert points[0]["step"] == 0 and "prompts" in points[0] and points[-1]["step"] > 0
+        (out / "h.json").unlink()
     assert list(out.iterdir()) == []
 
 

@@ -87,8 +87,8 @@ def online(recipe: recipes.Recipe, job: Callable[..., Job], sets: dict[str, work
     assert isinstance(rlhf, recipes.Online)
     judge, reference = int(rlhf.rewards != "verifiable"), int(rlhf.beta > 0)
     made = job(
-        "rlhf", rlhf, batch=rlhf.batch, length=rows.longest + rlhf.max_new_tokens, answer=rlhf.max_new_tokens,
-        answers=rlhf.batch, copies=judge + (reference if rlhf.method == "full" else 0),
+        "rlhf", rlhf, batch=rlhf.batch, length=min(rows.longest + rlhf.max_new_tokens, rlhf.context),
+        answer=rlhf.max_new_tokens, answers=rlhf.batch, copies=judge + (reference if rlhf.method == "full" else 0),
         scored=rlhf.batch * min(sets["sft"].longest, recipe.sft.context),
     )  # fmt: skip
     mean = rows.mean + rlhf.max_new_tokens

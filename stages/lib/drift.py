@@ -3,20 +3,23 @@
 The divergence is summed over the words that the policy might have said at each place of its own answers, which
 scatters less than the log-ratio of those that it said and is never negative. A pair counts as told apart when the
 policy has raised the better answer more than the worse one: DPO's implicit reward (Rafailov et al. 2023), which
-every policy has, however it was trained. Not covered: the divergence the other way round.
+every policy has, however it was trained. A run looks at both a few times, on held-out prompts and pairs. Not covered:
+the divergence the other way round.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stages.lib import models, records, rollouts, weights
+from stages.lib import models, records, rollouts, training, weights
 from stages.lib.contract import Refusal
 from stages.lib.rollouts import Answer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase, TrainerCallback
 
+Look = Callable[[Any, Any], dict[str, float]]  # (policy, its start) → what is seen of it on held-out prompts and pairs
+LOOKS = 4  # in a run
 PROBED = 128  # held-out prompts at most that are answered to tell the divergence
 
 
@@ -50,6 +53,37 @@ def sound(policy: Any, step: int) -> None:
     """Refuse weights that are no numbers, from which nothing could be drawn."""
     if not all(bool(weight.isfinite().all()) for weight in policy.parameters() if weight.requires_grad):
         raise Refusal(f"weights are no numbers after step {step}: the learning rate is too high; lower rlhf.lr")
+
+
+def due(step: int, steps: int) -> bool:
+    """Whether it is time for a look."""
+    return step % -(-steps // LOOKS) == 0 or step == steps
+
+
+def glance(look: Look, policy: Any, frozen: Any | None) -> dict[str, float]:
+    """A look at a policy that is learning."""
+    policy.eval()
+    try:
+        return look(policy, frozen)
+    finally:
+        policy.train()
+
+
+def watcher(trainer: Any, look: Look, frozen: Any | None, most: float, prefix: str = "") -> "TrainerCallback":
+    """A callback that looks at a trainer's policy now and then, logs what it sees, and stops one that drifts away."""
+    from transformers import TrainerCallback
+
+    class Watcher(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            sound(model, state.global_step)
+            if due(state.global_step, state.max_steps):
+                found = glance(look, model, frozen)
+                model.eval()  # or trl would take this for the step's own log
+                trainer.log(dict(training.rounded({prefix + name: value for name, value in found.items()})))
+                model.train()
+                check(found["kl_answer"], state.global_step, most)
+
+    return Watcher()
 
 
 def probe(

@@ -4,7 +4,8 @@
 ``kto`` needs no pairs, only answers with a verdict, and takes pairs as two of them (Ethayarajh et al. 2024): both by
 trl's trainers. ``orpo`` learns the better answer as such and keeps the odds of the worse one down, and needs no
 frozen start (Hong et al. 2024); trl has it only as an experiment that may go, and it is a page, so it is here.
-What doesn't fit into the context is left out and counted. Not covered: ties, and strengths of a preference.
+What doesn't fit into the context is left out and counted. A reward model teaches nothing here and is wanted all the
+same: its word on held-out prompts tells what was gained. Not covered: ties, and strengths of a preference.
 """
 
 import tempfile
@@ -18,9 +19,7 @@ from stages.lib.contract import Refusal
 from stages.lib.records import Message
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, TrainerCallback
-
-LOOKS = 4  # at the held-out pairs while it learns
+    from transformers import PreTrainedTokenizerBase
 
 
 def rows(table: Path, tokenizer: "PreTrainedTokenizerBase", rlhf: recipes.Offline) -> tuple[list[dict[str, Any]], int]:
@@ -64,16 +63,16 @@ def train(
     frozen: Any | None,
     tokenizer: "PreTrainedTokenizerBase",
     found: list[dict[str, Any]],
-    look: Callable[[Any, Any], dict[str, float]],
+    look: drift.Look,
     compute: recipes.Compute,
     seed: int,
     rlhf: recipes.Offline,
-) -> tuple[Any, list[training.Point]]:
-    """(the policy, its adapter on it, or None in a process that has nothing to write; the history).
+    points: list[training.Point],
+) -> Any:
+    """The policy, its adapter on it, or None in a process that has nothing to write; every log adds a point.
 
-    The history holds what ``look`` sees in the policy and its start now and then; ``load`` loads that start.
+    So does what ``look`` sees in the policy and its start now and then; ``load`` loads that start.
     """
-    points: list[training.Point] = []
     launch.rows(rlhf)  # told, where there are several processes
     steps = launch.steps(len(found), rlhf)
     Random(seed).shuffle(found)  # kto takes them as they come: it compares each answer with its neighbour's prompt
@@ -88,13 +87,13 @@ def train(
         }
         make = {"dpo": dpo, "kto": kto, "orpo": orpo}[rlhf.algorithm]
         trainer = make(learner, frozen, tokenizer, found, shared, rlhf)
-        trainer.add_callback(watcher(points, lambda policy: look(policy, frozen), rlhf, -(-steps // LOOKS)))
+        trainer.add_callback(drift.watcher(trainer, look, frozen, rlhf.max_kl))
         trainer.add_callback(training.recorder(points))
         trainer.add_callback(trackers.live(rlhf))
         adapters.precise(trainer.model)
         progress.show(trainer, "rlhf")
         trainer.train()
-        return launch.whole(trainer, lambda: load(device_map="cpu")), points
+        return launch.whole(trainer, lambda: load(device_map="cpu"))
 
 
 def dpo(
@@ -193,23 +192,3 @@ def odds_ratio_loss(sums: Any, lengths: Any, beta: float) -> Any:
     better, worse = (each - torch.log(-torch.expm1(each))).chunk(2)
     learned = -sums.chunk(2)[0].sum() / lengths.chunk(2)[0].sum()
     return learned - beta * torch.nn.functional.logsigmoid(better - worse).mean()
-
-
-def watcher(
-    points: list[training.Point], look: Callable[[Any], dict[str, float]], rlhf: recipes.Offline, every: int
-) -> "TrainerCallback":
-    """A callback that looks at the policy every few steps, and stops one that drifts away."""
-    from transformers import TrainerCallback
-
-    class Watcher(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-            if state.global_step % every and state.global_step < state.max_steps:
-                return
-            drift.sound(model, state.global_step)
-            model.eval()
-            found = look(model)
-            model.train()
-            points.append({"step": state.global_step, **training.rounded(found)})
-            drift.check(found["kl_answer"], state.global_step, rlhf.max_kl)
-
-    return Watcher()

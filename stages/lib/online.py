@@ -1,8 +1,12 @@
 """Learning from rewards for the policy's own answers.
 
 ``rloo`` takes the other answers to the same prompt as the baseline (Ahmadian et al. 2024), ``grpo`` their mean and
-spread (Shao et al. 2024), both by trl's trainers; ``ppo`` a value head (``stages/lib/ppo.py``). Not covered: rewards
-from code that is run, and several turns.
+spread (Shao et al. 2024), both by trl's trainers; ``ppo`` a value head (``stages/lib/ppo.py``). GRPO's loss is DAPO's
+(Yu et al. 2025), in which every token weighs the same: the original's mean over each answer punishes a long bad one
+less than a short one, which teaches a short run to ramble. An answer that has not ended loses a constant in all three.
+``kl_answer`` is the mean log-ratio of what was said with RLOO and PPO, and Schulman's k3 with GRPO, which scatters
+more and is never negative; ``eval_kl_answer`` means the same everywhere, and by it a run is stopped. Not covered:
+rewards from code that is run, and several turns.
 """
 
 import sys
@@ -63,6 +67,16 @@ def rewarded(
     return checkable if rlhf.rewards == "verifiable" else asked, len(checkable)
 
 
+def enough(asked: Sequence[Any], rlhf: recipes.Online, table: Path) -> None:
+    """Refuse fewer prompts than trl's trainers ask in a step: they would leave them all out."""
+    wanted = rlhf.batch * rlhf.accumulate * launch.processes() // rlhf.generations
+    if rlhf.algorithm != "ppo" and len(asked) < wanted:
+        raise Refusal(
+            f"{table}: found {len(asked)} prompts to learn from, and a step of {rlhf.algorithm} asks {wanted}; lower"
+            " rlhf.batch or rlhf.accumulate, raise rlhf.generations or rlhf.context, or add prompts"
+        )
+
+
 def train(
     learner: Any,
     load: Callable[..., Any],
@@ -71,19 +85,20 @@ def train(
     tokenizer: "PreTrainedTokenizerBase",
     asked: Sequence[list[Message]],
     known: rewards.Checkable,
+    look: drift.Look,
     compute: recipes.Compute,
     seed: int,
     rlhf: recipes.Online,
-) -> tuple[Any, list[training.Point]]:
-    """(the policy, its adapter on it, or None in a process that has nothing to write; the history).
+    points: list[training.Point],
+) -> Any:
+    """The policy, its adapter on it, or None in a process that has nothing to write; every step adds a point.
 
     ``load`` loads the policy as it was; ``start`` does, unless an adapter that is switched off tells the same.
     """
-    points: list[training.Point] = []
     with tempfile.TemporaryDirectory() as scratch:
         arguments = training.arguments(compute, seed, scratch, rlhf)
         if rlhf.algorithm != "ppo":
-            return by_trl(learner, load, scorer, tokenizer, asked, known, arguments, rlhf, points), points
+            return by_trl(learner, load, scorer, tokenizer, asked, known, look, arguments, rlhf, points)
         config = adapters.config(rlhf, learner)
         if config is not None:
             from peft import get_peft_model
@@ -100,14 +115,16 @@ def train(
                 ]
                 total = rewards.score(scorer, tokenizer, rows, rlhf.batch)
             if rlhf.rewards != "model":
-                for row, (place, text, answer) in enumerate(zip(places, texts, answers, strict=True)):
+                for row, (place, text) in enumerate(zip(places, texts, strict=True)):
                     if (reference := known.get(rewards.key(asked[place]))) is not None:
-                        total[row] += rewards.verifiable(asked[place], text, answer.ended, reference)
-            return total
+                        total[row] += rewards.verifiable(asked[place], text, reference)
+            return [
+                number - rewards.UNENDED * (not answer.ended) for number, answer in zip(total, answers, strict=True)
+            ]
 
         prompts = [models.encode_prompt(tokenizer, turns) for turns in asked]
-        ppo.train(learner, start(), tokenizer, prompts, judge, arguments, rlhf, seed, points)
-        return learner, points
+        ppo.train(learner, start(), tokenizer, prompts, judge, look, arguments, rlhf, seed, points)
+        return learner
 
 
 def by_trl(
@@ -117,6 +134,7 @@ def by_trl(
     tokenizer: "PreTrainedTokenizerBase",
     asked: Sequence[list[Message]],
     known: rewards.Checkable,
+    look: drift.Look,
     arguments: dict[str, Any],
     rlhf: recipes.Online,
     points: list[training.Point],
@@ -127,7 +145,8 @@ def by_trl(
     make, configure = {"rloo": (RLOOTrainer, RLOOConfig), "grpo": (GRPOTrainer, GRPOConfig)}[rlhf.algorithm]
     judges: list[Any] = [scorer] if rlhf.rewards != "verifiable" else []
     if rlhf.rewards != "model":
-        judges.append(rewards.of_trl(known, models.ends(learner, tokenizer)))
+        judges.append(rewards.of_trl(known))
+    judges.append(rewards.ending(models.ends(learner, tokenizer)))
     trainer: Any = make(
         model=learner,
         reward_funcs=[*judges, rewards.distinct_2],
@@ -140,33 +159,38 @@ def by_trl(
             num_generations=rlhf.generations,
             max_completion_length=rlhf.max_new_tokens,
             temperature=rlhf.temperature,
-            top_k=0,
-            top_p=1.0,
+            generation_kwargs=rollouts.PLAIN,
+            disable_dropout=True,  # else the likelihoods of the same answer differ between two readings
             beta=rlhf.beta or sys.float_info.min,  # at zero trl measures no KL
             reward_weights=[*(1.0 for _ in judges), 0.0],
             logging_steps=1,
+            **({"loss_type": "dapo"} if rlhf.algorithm == "grpo" else {}),
         ),
         train_dataset=training.dataset([{"prompt": list(messages)} for messages in asked]),
         processing_class=tokenizer,
         peft_config=adapters.config(rlhf, learner),
-        callbacks=[watcher(rlhf.max_kl), training.recorder(points), trackers.live(rlhf)],
+        callbacks=[training.recorder(points), trackers.live(rlhf)],
     )
+    frozen = trainer.ref_model  # None where there are adapters, which can be switched off
+    # before those that report to trackers
+    trainer.callback_handler.callbacks.insert(0, namer(look, frozen, rlhf.max_kl))
+    trainer.add_callback(drift.watcher(trainer, look, frozen, rlhf.max_kl, "eval_"))
     adapters.precise(trainer.model)
     progress.show(trainer, "rlhf")
     trainer.train()
     return launch.whole(trainer, lambda: load(device_map="cpu"))
 
 
-def watcher(most: float) -> "TrainerCallback":
-    """A callback that gives trl's figures the names that all methods share, and stops a policy that drifts away."""
+def namer(look: drift.Look, frozen: Any | None, most: float) -> "TrainerCallback":
+    """A callback that gives trl's figures the names that all methods share, and stops a policy that drifts away.
+
+    trl's estimate of the KL is not enough for that: one odd token moves it by thousands, so a look has the last word.
+    """
     from transformers import TrainerCallback
 
-    class Watcher(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-            drift.sound(model, state.global_step)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if not logs or "reward" not in logs:
+    class Namer(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, model: Any = None, **_: Any) -> None:
+            if not logs or "rewards/distinct_2/mean" not in logs:
                 return
             # one value for a whole batch of answers
             logs["distinct_2"] = logs.pop("rewards/distinct_2/mean")
@@ -174,6 +198,7 @@ def watcher(most: float) -> "TrainerCallback":
             logs["length"] = logs["completions/mean_length"]
             logs["ended"] = 1 - logs["completions/clipped_ratio"]
             logs["kl_answer"] = logs["kl"] * logs["completions/mean_length"]  # trl's is for a token
-            drift.check(logs["kl_answer"], state.global_step, most)
+            if not logs["kl_answer"] <= most:
+                drift.check(drift.glance(look, model, frozen)["kl_answer"], state.global_step, most)
 
-    return Watcher()
+    return Namer()

@@ -5,10 +5,11 @@ page. Each step asks some prompts and draws answers; every token pays ``beta`` t
 policy prefers it to the frozen start, and the last one earns the answer's reward. A value head on the policy's own
 trunk says what was to be expected (generalised advantage estimation), advantages are whitened, and the batch is
 learned from several times under the clipped surrogate and the clipped value loss. With an adapter the start is the
-policy without it. Not covered: more than one process, fp16 (its gradients need scaling),
-resuming, and trackers of services.
+policy without it. Not covered: more than one process, fp16 (its gradients need scaling), resuming, and trackers of
+services, which are told nothing; ``live/rlhf`` holds everything.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +47,7 @@ def train(
     tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[list[int]],
     judge: Judge,
+    look: drift.Look,
     arguments: dict[str, Any],
     rlhf: recipes.Online,
     seed: int,
@@ -56,7 +58,13 @@ def train(
     from tqdm import tqdm
     from transformers import Trainer, TrainingArguments
 
-    args = TrainingArguments(**arguments)
+    args = TrainingArguments(**arguments | {"report_to": "none"})
+    if services := trackers.named():
+        print(f"ppo tells {' and '.join(services)} nothing; its numbers are in {trackers.LIVE}/rlhf", file=sys.stderr)
+    for module in policy.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # else the likelihoods of the same answer differ between two readings
+    half = torch.autocast(policy.device.type, torch.bfloat16, enabled=args.bf16)
     head = torch.nn.Linear(policy.config.get_text_config().hidden_size, 1, device=policy.device)
     torch.nn.init.zeros_(head.weight)  # nothing is expected at first
     torch.nn.init.zeros_(head.bias)
@@ -75,14 +83,15 @@ def train(
         asked = rlhf.batch * rlhf.accumulate // rlhf.generations
         places = [place for _ in range(asked) for place in [next(order)] * rlhf.generations]
         policy.eval()
-        answers = rollouts.sample(
-            policy, tokenizer, [prompts[place] for place in places], new_tokens=rlhf.max_new_tokens,
-            temperature=rlhf.temperature, batch=rlhf.batch,
-        )  # fmt: skip
+        with half:
+            answers = rollouts.sample(
+                policy, tokenizer, [prompts[place] for place in places], new_tokens=rlhf.max_new_tokens,
+                temperature=rlhf.temperature, batch=rlhf.batch,
+            )  # fmt: skip
         rewards = judge(places, answers)
-        batch, kl = taken(policy, frozen, head, answers, rewards, tokenizer.pad_token_id, rlhf)
+        batch, kl = taken(policy, frozen, head, answers, rewards, tokenizer.pad_token_id, half, rlhf)
         policy.train()
-        told = [learn(policy, head, batch, learned, optimizer, rlhf) for _ in range(EPOCHS)]
+        told = [learn(policy, head, batch, learned, optimizer, half, rlhf) for _ in range(EPOCHS)]
         found = {name: sum(each[name] for each in told) / EPOCHS for name in told[0]}
         drift.sound(policy, step)
         texts = [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]
@@ -93,11 +102,13 @@ def train(
             "kl_answer": kl,
             "learning_rate": optimizer.param_groups[0]["lr"],
         }
+        seen = drift.glance(look, policy, frozen) if drift.due(step, rlhf.steps) or not kl <= rlhf.max_kl else {}
+        found |= {f"eval_{name}": value for name, value in seen.items()}
         points.append({"step": step, **training.rounded(found)})
         if watched is not None:
             trackers.log(watched, step, training.rounded(found))
         bar.set_postfix_str(f"reward {found['reward']:.3f}, KL {kl:.2f}", refresh=False)
-        drift.check(kl, step, rlhf.max_kl)
+        drift.check(seen.get("kl_answer", kl), step, rlhf.max_kl)  # what is seen has the last word
     if watched is not None:
         watched.end()
     policy.eval()
@@ -113,13 +124,10 @@ def shuffled(count: int, seed: int) -> Iterator[int]:
 
 
 def read(
-    policy: Any, head: Any, ids: "torch.Tensor", mask: "torch.Tensor", temperature: float
+    policy: Any, head: Any, ids: "torch.Tensor", mask: "torch.Tensor", half: "torch.autocast", temperature: float
 ) -> tuple["torch.Tensor", "torch.Tensor"]:
     """(log-likelihood of each next token, what is expected from there on), both [answers, longest]."""
-    import torch
-
-    kind = next(policy.parameters()).dtype
-    with torch.autocast(policy.device.type, torch.bfloat16, enabled=kind == torch.bfloat16):
+    with half:
         output = policy(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
     values = head(output.hidden_states[-1].float())[..., 0]
     return rollouts.log_likelihoods(output.logits, ids, temperature), values
@@ -127,16 +135,16 @@ def read(
 
 def taken(
     policy: Any, frozen: Any | None, head: Any, answers: Sequence[Answer], rewards: Sequence[float], pad: int,
-    rlhf: recipes.Online,
+    half: "torch.autocast", rlhf: recipes.Online,
 ) -> tuple[Batch, float]:  # fmt: skip
     """(answers with what is to be learned from them, KL to the start in nats for an answer)."""
     import torch
 
     ids, mask, spoken = rollouts.laid_out(answers, pad, str(policy.device))
     with torch.no_grad():
-        found = [read(policy, head, some, seen, rlhf.temperature) for some, seen in parts(rlhf.batch, ids, mask)]
+        found = [read(policy, head, some, seen, half, rlhf.temperature) for some, seen in parts(rlhf.batch, ids, mask)]
         old, values = (torch.cat(each) for each in zip(*found, strict=True))
-        with drift.start(policy, frozen) as before:
+        with drift.start(policy, frozen) as before, half:
             first = torch.cat([
                 rollouts.log_likelihoods(
                     before(input_ids=some, attention_mask=seen, use_cache=False).logits, some, rlhf.temperature
@@ -196,14 +204,15 @@ def losses(
 
 
 def learn(
-    policy: Any, head: Any, batch: Batch, learned: Sequence[Any], optimizer: Any, rlhf: recipes.Online
-) -> dict[str, float]:
+    policy: Any, head: Any, batch: Batch, learned: Sequence[Any], optimizer: Any, half: "torch.autocast",
+    rlhf: recipes.Online,
+) -> dict[str, float]:  # fmt: skip
     """One step of the optimiser over a batch; what it found."""
     import torch
 
     told = dict.fromkeys(("loss", "value_loss", "clip_ratio"), 0.0)
     for some in map(Batch._make, parts(rlhf.batch, *batch)):
-        now, values = read(policy, head, some.ids, some.mask, rlhf.temperature)
+        now, values = read(policy, head, some.ids, some.mask, half, rlhf.temperature)
         surrogate, missed, clipped = losses(now, values, some, batch.spoken.sum())
         loss = surrogate + VALUE_WEIGHT * missed
         loss.backward()

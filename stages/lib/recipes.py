@@ -100,6 +100,7 @@ class Online(Tuning):
     rewards: Literal["model", "verifiable", "both"]
     steps: PositiveInt
     generations: PositiveInt  # answers to each prompt
+    context: PositiveInt  # tokens of a prompt and its answer at most
     max_new_tokens: PositiveInt
     temperature: PositiveFloat
     beta: Annotated[float, Field(ge=0)]  # how firmly the policy is held to where it started

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 UNTOLD = 2048  # tokens that a model reads whose configuration doesn't say
+# A published model's settings would bend what it says, which is then compared with how likely it finds it.
+PLAIN = {
+    "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0,
+    "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "num_beams": 1,
+}  # fmt: skip
 
 
 class Answer(NamedTuple):
@@ -42,16 +47,18 @@ def sample(
 ) -> list[Answer]:
     """One answer to each prompt, drawn from the whole distribution."""
     import torch
+    from transformers import GenerationConfig
 
     pad, ends = tokenizer.pad_token_id, models.ends(model, tokenizer)
+    drawn = GenerationConfig(
+        **PLAIN, do_sample=True, temperature=temperature, max_new_tokens=new_tokens, pad_token_id=pad, eos_token_id=ends,
+        use_cache=True,
+    )  # fmt: skip
     found: list[Answer] = [Answer([], [], False)] * len(prompts)
     for indices in weights.by_length(prompts, batch):
         ids, mask = weights.padded([prompts[index] for index in indices], pad, "left", str(model.device))
         with torch.no_grad():
-            output = model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, pad_token_id=pad, eos_token_id=ends,
-                do_sample=True, temperature=temperature, top_k=0, top_p=1.0, use_cache=True,
-            )  # fmt: skip
+            output = model.generate(input_ids=ids, attention_mask=mask, generation_config=drawn)
         for index, row in zip(indices, output[:, ids.shape[1] :].tolist(), strict=True):
             end = next((place for place, token in enumerate(row) if token in ends), None)
             found[index] = Answer(prompts[index], row if end is None else row[: end + 1], end is not None)
@@ -68,12 +75,17 @@ def laid_out(answers: Sequence[Answer], pad: int, where: str) -> tuple["torch.Te
 
 
 def log_likelihoods(logits: "torch.Tensor", ids: "torch.Tensor", temperature: float = 1.0) -> "torch.Tensor":
-    """Of each next token, in nats, [rows, longest]; nothing follows the last one, which gets 0."""
+    """Of each next token, in nats, [rows, longest]; nothing follows the last one, which gets 0.
+
+    Row by row: in fp32 a distribution over a large vocabulary takes more memory than all else.
+    """
     import torch
 
-    scaled = logits[:, :-1].float() / temperature
-    chosen = scaled.gather(-1, ids[:, 1:, None])[..., 0] - scaled.logsumexp(-1)
-    return torch.nn.functional.pad(chosen, (0, 1))
+    lost = [
+        torch.nn.functional.cross_entropy(each[:-1].float() / temperature, said[1:], reduction="none")
+        for each, said in zip(logits, ids, strict=True)
+    ]
+    return torch.nn.functional.pad(-torch.stack(lost), (0, 1))
 
 
 def read(model: Any, answers: Sequence[Answer], pad: int, batch: int) -> list[float]:
