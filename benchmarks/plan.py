@@ -8,9 +8,10 @@ Models are random, of a family's own config class. Not covered: several GPUs.
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from stages.lib import recipes
+from stages.lib import adapters, models, recipes, weights
 from tools import memory, shapes
 from tools.memory import GIB, Job
 from tools.shapes import Shape
@@ -76,22 +77,23 @@ def job(shape: Shape, told: recipes.Tuning, precision: str, batch: int, length: 
     return Job("case", shape, told, precision, "single", 1, batch, length)
 
 
-def built(case: Job, where: str) -> Any:
-    """A random model, with adapters where the case has them."""
+def built(case: Job, device: Literal["cpu", "auto"]) -> Any:
+    """A random model as a stage loads it: saved, read as its method wants it, with adapters where it has them."""
     import torch
+    from peft import get_peft_model
     from transformers import AutoModelForCausalLM
 
     assert case.tuning is not None
-    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[case.precision]
-    with torch.device(where):
-        model = AutoModelForCausalLM.from_config(config(case.shape), dtype=kind)
-    if case.tuning.method == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        model = get_peft_model(
-            model,
-            LoraConfig(r=case.tuning.lora.r, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
-        )
+    compute = recipes.Compute(device=device, threads=1, precision=case.precision, launch="single")
+    kind = weights.dtype(compute)
+    with tempfile.TemporaryDirectory() as folder:
+        with torch.device(weights.device(compute)):
+            AutoModelForCausalLM.from_config(config(case.shape), dtype=kind).save_pretrained(folder)
+        model: Any = models.load(Path(folder), compute, **adapters.learning(compute, case.tuning.method))
+    found = adapters.config(case.tuning, model)
+    if found is not None:
+        model = get_peft_model(model, found)
+    adapters.precise(model)
     if case.tuning.gradient_checkpointing:
         model.enable_input_require_grads()
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
