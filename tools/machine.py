@@ -28,7 +28,7 @@ def ram(recipe: recipes.Recipe, shape: Shape, precision: str, found: list[Planne
             needs[f"{job.name}'s shards are put together there"] = 2 * memory.weight_bytes(job)
         if job.name == "sft" and recipe.sft.keep == "best":
             needs["sft keeps its best weights there"] = float(memory.trainable(job) * memory.moving(job))
-        if job.tuning is None and (left := memory.weight_bytes(job) - room) > 0:
+        if job.name == "benchmark" and (left := memory.weight_bytes(job) - room) > 0:
             needs[f"{job.name} keeps there what the card has no room for"] = left
     why, most = max(needs.items(), key=lambda need: need[1])
     return most + PROCESS * max(job.processes for job, *_ in found), why
