@@ -46,14 +46,16 @@ def changes(recipe: recipes.Recipe, stage: str) -> Iterator[dict[str, Any]]:
             accumulate *= 2
             keys["accumulate"] = accumulate
         yield dict(keys)
-    while isinstance(section, recipes.Online) and accumulate % 2 == 0:  # the answers of a step are drawn together
-        accumulate //= 2
-        yield keys | {"accumulate": accumulate}
     if trained and section.method == "full":
         yield keys | {"optimizer": "adamw8bit"}
         yield keys | {"method": "lora"}
     if trained and section.method != "qlora":
         keys["method"] = "qlora"
+        yield dict(keys)
+    group = getattr(section, "generations", 0)  # the answers of a step are drawn together: fewer, if need be
+    while group and accumulate % 2 == 0 and batch * accumulate // 2 % group == 0:
+        accumulate //= 2
+        keys["accumulate"] = accumulate
         yield dict(keys)
     for name, least in (("context", 4 * LEAST), ("max_new_tokens", LEAST)):
         value = getattr(section, name, 0)
