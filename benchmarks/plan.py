@@ -2,20 +2,22 @@
 
 On a CPU it counts what can be counted there: the bytes of parameters, gradients and the optimizer's state, and what
 autograd keeps from a forward pass. On a GPU it also trains two steps with trl for each case and compares the peak.
-Models are random, of a family's own config class. Not covered: several GPUs.
+Models are random, of a family's own config class, and loaded as the stages load them. Not covered: several GPUs, and
+what answering and reading take.
 """
 
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from stages.lib import recipes
+from stages.lib import adapters, models, recipes, weights
 from tools import memory, shapes
 from tools.memory import GIB, Job
 from tools.shapes import Shape
 
-METHODS: tuple[recipes.Method, ...] = ("full", "lora")
+METHODS: tuple[recipes.Method, ...] = ("full", "lora", "qlora")
 TOY = {family: Shape(family, 512, 128, 2, 4, 4, 32, 512, True, 512) for family in shapes.FAMILIES if family != "gemma3"}
 TOY |= {
     "llama": Shape("llama", 512, 128, 2, 4, 2, 32, 320, False, 512),
@@ -76,32 +78,34 @@ def job(shape: Shape, told: recipes.Tuning, precision: str, batch: int, length: 
     return Job("case", shape, told, precision, "single", 1, batch, length)
 
 
-def built(case: Job, where: str) -> Any:
-    """A random model, with adapters where the case has them."""
+def built(case: Job, device: Literal["cpu", "auto"]) -> Any:
+    """A random model as a stage loads it: saved, read as its method wants it, with adapters where it has them."""
     import torch
+    from peft import get_peft_model
     from transformers import AutoModelForCausalLM
 
     assert case.tuning is not None
-    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[case.precision]
-    with torch.device(where):
-        model = AutoModelForCausalLM.from_config(config(case.shape), dtype=kind)
-    if case.tuning.method == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        model = get_peft_model(
-            model,
-            LoraConfig(r=case.tuning.lora.r, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
-        )
+    settings = {"device": device, "threads": 1, "precision": case.precision, "launch": "single"}
+    compute = recipes.Compute.model_validate(settings)
+    kind = weights.dtype(compute)
+    with tempfile.TemporaryDirectory() as folder:
+        with torch.device(weights.device(compute)):
+            AutoModelForCausalLM.from_config(config(case.shape), dtype=kind).save_pretrained(folder)
+        model: Any = models.load(Path(folder), compute, **adapters.learning(compute, case.tuning.method))
+    found = adapters.config(case.tuning, model)
+    if found is not None:
+        model = get_peft_model(model, found)
+    adapters.precise(model)
     if case.tuning.gradient_checkpointing:
         model.enable_input_require_grads()
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return model.train()
 
 
-def kept(case: Job) -> int:
-    """Bytes that autograd keeps from the decoder's forward pass, the head left out.
+def kept(case: Job) -> tuple[int, int]:
+    """Bytes that autograd keeps from the decoder's forward pass, the head left out: (activations, casts of weights).
 
-    With checkpointing, one layer that is computed anew is added from the same model without it.
+    With checkpointing, the one layer that is computed anew is not among them.
     """
     import torch
 
@@ -111,16 +115,14 @@ def kept(case: Job) -> int:
     if hasattr(inner, "embed_out"):
         inner.embed_out = torch.nn.Identity()
     own = {held.untyped_storage().data_ptr() for held in (*model.parameters(), *model.buffers())}
-    adapters = {shape for held in model.parameters() if held.ndim == 2 for shape in (held.shape, held.mT.shape)}
-    copies = adapters if case.tuning is not None and case.tuning.method == "lora" else set()
-    seen: dict[int, int] = {}
+    matrices = {shape for held in model.parameters() if held.ndim == 2 for shape in (held.shape, held.mT.shape)}
+    seen: dict[int, tuple[int, bool]] = {}
     alive = []
 
     def pack(tensor: Any) -> Any:
         store = tensor.untyped_storage()
-        # autocast's copies of the adapters' weights are no activations
-        if store.data_ptr() not in own and tensor.shape not in copies:
-            seen[store.data_ptr()] = store.nbytes()
+        if store.data_ptr() not in own:
+            seen[store.data_ptr()] = store.nbytes(), tensor.shape in matrices
             alive.append(tensor)
         return tensor
 
@@ -130,7 +132,8 @@ def kept(case: Job) -> int:
         torch.autocast("cpu", torch.bfloat16, enabled=case.precision == "bf16"),
     ):
         model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    return sum(seen.values())
+    activations, casts = (sum(size for size, cast in seen.values() if cast == wanted) for wanted in (False, True))
+    return activations, casts
 
 
 def states(case: Job) -> dict[str, tuple[float, float]]:
@@ -158,10 +161,12 @@ def states(case: Job) -> dict[str, tuple[float, float]]:
     def size(tensors: Any) -> float:
         return float(sum(tensor.nbytes for tensor in tensors))
 
+    quantised = [held.quant_state for held in model.parameters() if getattr(held, "quant_state", None) is not None]
+    scales = [held for state in quantised for held in (state.absmax, state.state2.absmax)]
     held_states = [value for entry in optimizer.state.values() for value in entry.values() if torch.is_tensor(value)]
     return {
-        "weights": (planned["weights"] + planned.get("adapters", 0), size(model.parameters())),
-        "gradients": (planned["gradients"], size(held.grad for held in moving)),
+        "weights": (planned["weights"] + planned.get("adapters", 0), size([*model.parameters(), *scales])),
+        "gradients": (float(memory.trainable(case) * memory.moving(case)), size(held.grad for held in moving)),
         "optimizer": (planned["optimizer"], size(value for value in held_states if value.ndim)),
     }
 
@@ -170,21 +175,24 @@ def cpu_cases() -> Iterator[tuple[str, Job]]:
     """Families at toy size in every way to train, and two larger models."""
     for name, shape in TOY.items():
         for method in METHODS:
-            yield f"{name} {method} fp32", job(shape, tuning(method), "fp32", 2, 120)
-            if shape.built.norm != "layer":
-                yield f"{name} {method} bf16", job(shape, tuning(method), "bf16", 2, 120)
+            for precision in ("fp32", "bf16"):
+                # on a GPU autocast has a softmax read float32; on a CPU it leaves GPT-J's to bf16
+                if (name, method == "full", precision) != ("gptj", False, "bf16"):
+                    yield f"{name} {method} {precision}", job(shape, tuning(method), precision, 2, 120)
     for name, shape in MIDDLE.items():
-        yield f"{name} full fp32", job(shape, tuning("full"), "fp32", 1, 250)
-        yield f"{name} lora fp32", job(shape, tuning("lora"), "fp32", 1, 250)
+        for method in METHODS:
+            yield f"{name} {method} bf16", job(shape, tuning(method), "bf16", 1, 250)
 
 
 def on_cpu() -> None:
     """A table of what can be counted without a GPU."""
     print("| case | part | planned MB | measured MB | off |\n|---|---|---|---|---|")
     for name, case in cpu_cases():
-        rows = {"activations": (memory.activations(case, cuda=False), float(kept(case)))} | states(case)
-        for part, (planned, measured) in rows.items():
-            print(f"| {name} | {part} | {planned / 1e6:.2f} | {measured / 1e6:.2f} | {planned / measured - 1:+.1%} |")
+        activations, casts = kept(case)
+        rows = {"activations": (sum(memory.kept(case, cuda=False)), activations), "casts": (memory.casts(case), casts)}
+        for part, (planned, measured) in (rows | states(case)).items():
+            off = f"{planned / measured - 1:+.1%}" if measured else ""
+            print(f"| {name} | {part} | {planned / 1e6:.2f} | {measured / 1e6:.2f} | {off} |")
 
 
 def on_gpu() -> None:
@@ -212,13 +220,11 @@ def trained(case: Job) -> float:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from stages.lib import models
-
     assert case.tuning is not None
     plain = models.train_tokenizer(["Xin chào Việt Nam."] * 9, 300, case.length)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    model = built(case, "cuda")
+    model = built(case, "auto")
     rows = [{"input_ids": [5] * case.length, "labels": [5] * case.length}] * (case.batch * 2)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = SFTTrainer(
@@ -231,6 +237,7 @@ def trained(case: Job) -> float:
             train_dataset=Dataset.from_list(rows),
             processing_class=plain,
         )  # fmt: skip
+        adapters.precise(trainer.model)
         trainer.train()
     free, room = torch.cuda.mem_get_info()
     beside = room - free - torch.cuda.memory_reserved()

@@ -1,27 +1,45 @@
 """The stages of a recipe as jobs for the arithmetic: what each holds in memory, and how much it has to do.
 
-A job that does not fit is changed by what hurts least first, and what is proposed has been computed to fit. Not
-covered: `quantize`, which needs no more than the model.
+Follows what the stages do: rlhf is measured before and after by its answers to held-out prompts, its judge stands
+beside it whatever it learns from, and five models are benchmarked. Not covered: `quantize`, which needs no more than
+the model, and the few questions of a benchmark that are answered in writing.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.lib import recipes
-from tools import memory, work
-from tools.memory import Job
+from stages import benchmark, rlhf
+from stages.lib import drift, ppo, recipes
+from tools import shapes, work
+from tools.memory import SHARDS, Job
 from tools.shapes import Shape
 from tools.work import Work
 
-TOKENIZER = Path("models/base/tokenizer.json")
+BASE = Path("models/base")
+QUESTIONS = Path("data/sample/benchmark")
+ITEM, CHOICES = 256, 4  # tokens of a benchmark's longest questions; answers to choose from, each read with its question
+MODELS = ("base", "sft", "rlhf", "int8", "nf4")  # that are benchmarked
 Planned = tuple[Job, Work, str]
 Tables = dict[str, work.Rows]
+Make = Callable[..., Job]
 
 
-def tables(shape: Shape) -> Tables:
-    """What the tables of data/split hold, in tokens."""
-    return {name: work.rows(name, shape, TOKENIZER) for name in work.ASSUMED}
+def tables(base: recipes.Scratch | recipes.Hub, shape: Shape, current: bool) -> Tables:
+    """What the tables of data/split hold, in tokens of the recipe's own tokenizer where it is at hand.
+
+    ``current`` says whether the recipe is the one of params.yaml: a model from nothing has no other name.
+    """
+    origin = BASE / "origin.json"
+    found = json.loads(origin.read_text(encoding="utf-8")) if origin.is_file() else {}
+    if isinstance(base, recipes.Scratch):
+        folders = [BASE] if current and "repo" not in found else []
+    else:
+        made = (found.get("repo"), found.get("revision")) == (base.repo, base.revision)
+        folders = [*([BASE] if made else []), Path(base.repo), *shapes.snapshots(base)]
+    tokenizer = next((path for folder in folders if (path := folder / "tokenizer.json").is_file()), None)
+    return {name: work.rows(name, shape, tokenizer) for name in work.ASSUMED}
 
 
 def planned(recipe: recipes.Recipe, shape: Shape, precision: str, processes: int, sets: Tables) -> Iterator[Planned]:
@@ -29,9 +47,11 @@ def planned(recipe: recipes.Recipe, shape: Shape, precision: str, processes: int
 
     def job(name: str, tuning: recipes.Tuning | None, **more: Any) -> Job:
         launch = recipe.compute.launch if tuning else "single"
-        return Job(name, shape, tuning, precision, launch, processes if tuning else 1, **more)
+        if launch in SHARDS and isinstance(tuning, recipes.Online | recipes.Offline):
+            launch = "single"  # it draws answers, which would gather all weights at every token
+        return Job(name, shape, tuning, precision, launch, processes if launch != "single" else 1, **more)
 
-    yield base(recipe, shape, precision)
+    yield base(recipe, shape)
     sft, rows = recipe.sft, sets["text" if recipe.sft.mode == "text" else "sft"]
     length = sft.context if sft.packing or sft.mode == "text" else min(sft.context, rows.longest)
     made = job("sft", sft, batch=sft.batch, length=length)
@@ -41,137 +61,101 @@ def planned(recipe: recipes.Recipe, shape: Shape, precision: str, processes: int
     made = job("reward", reward, batch=2 * reward.batch, length=min(reward.context, rows.longest), head="one")
     tokens, mean = 2 * rows.count * min(rows.mean, reward.context) * reward.epochs, min(rows.mean, reward.context)
     yield made, Work(tokens, work.training(made, tokens, mean)), rows.source
-    yield offline(recipe, job, rows) if isinstance(recipe.rlhf, recipes.Offline) else online(recipe, job, sets)
-    bench, rows = recipe.benchmark, sets["sft"]
-    length = min(bench.context, rows.longest)
-    asked = job(
-        "benchmark", None, batch=0, length=bench.context + bench.max_new_tokens, answer=bench.max_new_tokens,
-        answers=bench.batch, scored=bench.batch * length,
-    )  # fmt: skip
-    read = rows.count * min(rows.mean, bench.context) / 19  # held out: 5 for every 95 that are trained on
-    yield asked, Work(read, read * work.forward(shape, rows.mean), work.decoding(asked, 2, rows.mean)), rows.source
+    yield from_ranks(recipe, job, sets) if isinstance(recipe.rlhf, recipes.Offline) else online(recipe, job, sets)
+    yield benchmarked(recipe, job, sets)
 
 
-def base(recipe: recipes.Recipe, shape: Shape, precision: str) -> Planned:
-    """Made from nothing, in float32 on one process; or only loaded."""
+def base(recipe: recipes.Recipe, shape: Shape) -> Planned:
+    """Made from nothing, in float32 on one process; a published one is made on the CPU."""
     made = recipe.base
     if isinstance(made, recipes.Hub):
-        return Job("base", shape, None, precision, "single", 1, 0, 0), Work(0, 0), "nothing is trained"
-    tuning = recipes.Tuning(
-        method="full", lr=made.lr, batch=made.batch, optimizer="adamw", gradient_checkpointing=False, accumulate=1,
-        lora=recipes.Lora(r=1, alpha=1, dropout=0.0),
-    )  # fmt: skip
+        return Job("base", shape, None, "fp32", "single", 1, 0, 0), Work(0, 0), "made on the CPU; nothing is trained"
+    lora = recipes.Lora(r=1, alpha=1, dropout=0.0)
+    tuning = recipe.reward.model_copy(
+        update={"method": "full", "optimizer": "adamw", "gradient_checkpointing": False, "accumulate": 1, "lora": lora}
+    )
     job = Job("base", shape, tuning, "fp32", "single", 1, made.batch, made.block, head="whole", scratch=True)
     tokens = made.steps * made.batch * made.block
     return job, Work(tokens, work.training(job, tokens, made.block)), "base.steps × batch × block"
 
 
-def offline(recipe: recipes.Recipe, job: Callable[..., Job], rows: work.Rows) -> Planned:
+def standing(recipe: recipes.Recipe, sets: Tables, shape: Shape) -> dict[str, Any]:
+    """What rlhf has beside the learning, whatever its kind: a judge, the start, answers, and rows that are read."""
+    told, prompts = recipe.rlhf, sets["prompts"]
+    most = min(shape.context, told.context)
+    longest = max(sets["sft"].longest, sets["preferences"].longest)
+    return {
+        "judge": True, "frozen": told.method == "full", "answer": told.max_new_tokens,
+        "spoken": min(prompts.longest + told.max_new_tokens, most), "speakers": rlhf.speakers(told),
+        "judged": told.batch, "rows": told.batch, "read": min(longest, most),
+    }  # fmt: skip
+
+
+def measuring(made: Job, recipe: recipes.Recipe, sets: Tables, looks: int) -> Work:
+    """Held-out prompts answered before and after, held-out conversations and pairs read, and a look now and then."""
+    told, prompts, pairs = recipe.rlhf, sets["prompts"], sets["preferences"]
+    asked, probed = prompts.held, min(prompts.held, drift.PROBED)
+    mean = prompts.mean + told.max_new_tokens
+    batches = 2 * -(-asked // made.speakers) + looks * -(-probed // made.speakers)
+    heard = (2 * asked + looks * probed) * mean  # what policy and judge read of them
+    read = (
+        2 * sets["sft"].held * sets["sft"].mean + (2 + looks) * 2 * pairs.held * pairs.mean + looks * probed * 2 * mean
+    )
+    flops = 2 * heard * work.forward(made.shape, mean, head=False) + read * work.forward(made.shape, mean)
+    return work.decoding(made, batches, prompts.mean) + Work(0, flops)
+
+
+def from_ranks(recipe: recipes.Recipe, job: Make, sets: Tables) -> Planned:
     """Pairs are read side by side; the start is kept beside a policy that moves as a whole."""
-    rlhf = recipe.rlhf
-    assert isinstance(rlhf, recipes.Offline)
-    sides = 1 if rlhf.algorithm == "kto" else 2
+    told, rows = recipe.rlhf, sets["preferences"]
+    assert isinstance(told, recipes.Offline)
     made = job(
-        "rlhf", rlhf, batch=sides * rlhf.batch, length=min(rlhf.context, rows.longest),
-        copies=int(rlhf.method == "full" and rlhf.algorithm != "orpo"),
+        "rlhf", told, batch=(1 if told.algorithm == "kto" else 2) * told.batch, length=min(told.context, rows.longest),
+        head="whole" if told.algorithm == "orpo" else "fused",
+        **standing(recipe, sets, job("rlhf", told, batch=0, length=0).shape),
     )  # fmt: skip
-    mean = min(rows.mean, rlhf.context)
-    tokens = 2 * rows.count * mean * rlhf.epochs
-    reference = 0.0 if rlhf.algorithm == "orpo" else tokens * work.forward(made.shape, mean)
-    return made, Work(tokens, work.training(made, tokens, mean) + reference), rows.source
+    mean = min(rows.mean, told.context)
+    tokens = 2 * rows.count * mean * told.epochs
+    passes = {"orpo": 0, "dpo": 1, "kto": 3}[told.algorithm]  # the start's; kto also reads mismatched answers by both
+    done = Work(tokens, work.training(made, tokens, mean) + passes * tokens * work.forward(made.shape, mean))
+    return made, done + measuring(made, recipe, sets, drift.LOOKS + 1), rows.source
 
 
-def online(recipe: recipes.Recipe, job: Callable[..., Job], sets: dict[str, work.Rows]) -> Planned:
+def online(recipe: recipes.Recipe, job: Make, sets: Tables) -> Planned:
     """Answers are made, judged, compared with the start, and learned from."""
-    rlhf, rows = recipe.rlhf, sets["prompts"]
-    assert isinstance(rlhf, recipes.Online)
-    judge, reference = int(rlhf.rewards != "verifiable"), int(rlhf.beta > 0)
+    told, rows = recipe.rlhf, sets["prompts"]
+    assert isinstance(told, recipes.Online)
+    classic = told.algorithm == "ppo"  # in parts of `batch` all along; trl draws a whole step's answers at once
+    beside = standing(recipe, sets, job("rlhf", told, batch=0, length=0).shape)
+    together = told.batch * told.accumulate
+    if not classic:
+        beside |= {"speakers": max(beside["speakers"], together), "judged": together}
     made = job(
-        "rlhf", rlhf, batch=rlhf.batch, length=min(rows.longest + rlhf.max_new_tokens, rlhf.context),
-        answer=rlhf.max_new_tokens, answers=rlhf.batch, copies=judge + (reference if rlhf.method == "full" else 0),
-        scored=rlhf.batch * min(sets["sft"].longest, recipe.sft.context),
+        "rlhf", told, batch=told.batch, length=beside["spoken"], head="whole" if classic else "fused",
+        **beside,
     )  # fmt: skip
-    mean = rows.mean + rlhf.max_new_tokens
-    tokens = rlhf.steps * rlhf.batch * mean
-    passes = 1 + judge + reference  # the prompt and answer are read anew by each, and once to begin with
-    flops = work.training(made, tokens, mean) + passes * tokens * work.forward(made.shape, mean)
-    return made, Work(tokens, flops, work.decoding(made, rlhf.steps, rows.mean)), rows.source
+    mean = rows.mean + told.max_new_tokens
+    tokens = told.steps * together * made.processes * mean
+    passes = {"grpo": 1, "rloo": 2, "ppo": 2}[told.algorithm] + (told.rewards != "verifiable")
+    learned = work.training(made, tokens, mean) * (ppo.EPOCHS if classic else 1)
+    flops = learned + passes * tokens * work.forward(made.shape, mean)
+    batches = told.steps * made.processes * (together // made.batch if classic else 1)
+    drawn = work.decoding(made, batches, rows.mean)
+    return made, Work(tokens, flops) + drawn + measuring(made, recipe, sets, drift.LOOKS + 1), rows.source
 
 
-Change = tuple[str, Callable[[recipes.Recipe], recipes.Recipe]]
-
-
-def changed(recipe: recipes.Recipe, stage: str, **keys: Any) -> recipes.Recipe:
-    """The recipe with some keys of a stage's section."""
-    return recipe.model_copy(update={stage: getattr(recipe, stage).model_copy(update=keys)})
-
-
-def changes(recipe: recipes.Recipe, stage: str) -> Iterator[dict[str, Any]]:
-    """Keys of the stage's section that save memory, each on top of those before, what hurts least first."""
-    section = getattr(recipe, stage)
-    keys: dict[str, Any] = {}
-    if stage != "benchmark" and not section.gradient_checkpointing:
-        keys["gradient_checkpointing"] = True
-        yield dict(keys)
-    batch, accumulate = section.batch, getattr(section, "accumulate", None)
-    least = getattr(section, "generations", 1)
-    while batch % 2 == 0 and batch // 2 >= least:
-        batch //= 2
-        keys["batch"] = batch
-        if accumulate is not None:
-            accumulate *= 2
-            keys["accumulate"] = accumulate
-        yield dict(keys)
-    if stage == "benchmark":
-        return
-    if section.method == "full":
-        yield keys | {"optimizer": "adamw8bit"}
-        yield keys | {"method": "lora"}
-    if section.method != "qlora":
-        keys["method"] = "qlora"
-        yield dict(keys)
-    context = getattr(section, "context", 0)
-    while context > 256:
-        context //= 2
-        keys["context"] = context
-        yield dict(keys)
-
-
-def relaxed(recipe: recipes.Recipe, stage: str, keys: dict[str, Any], times: int) -> dict[str, Any]:
-    """The keys with a batch so many times larger, up to the recipe's own: a later key may have made room for it."""
-    own = getattr(recipe, stage).batch
-    if "batch" not in keys or keys["batch"] * times > own:
-        return keys
-    if keys["batch"] * times == own:
-        return {key: value for key, value in keys.items() if key not in ("batch", "accumulate")}
-    larger = {"batch": keys["batch"] * times}
-    return keys | larger | ({"accumulate": keys["accumulate"] // times} if "accumulate" in keys else {})
-
-
-def advice(
-    recipe: recipes.Recipe, shape: Shape, precision: str, processes: int, sets: Tables, stage: str, room: float
-) -> str:
-    """The recipe's keys with which the stage fits, computed; or that none does."""
-
-    def need(tried: recipes.Recipe) -> float:
-        found = planned(tried, shape, precision, processes, sets)
-        return next(memory.peak(job) for job, *_ in found if job.name == stage)
-
-    def told(words: dict[str, Any], found: float) -> str:
-        listed = ", ".join(f"{key}: {str(value).lower()}" for key, value in words.items())
-        return f"{listed} -> {found / memory.GIB:.1f} GiB"
-
-    best, steps = "", [] if stage == "base" else list(changes(recipe, stage))
-    for keys in steps:
-        if need(changed(recipe, stage, **keys)) <= room:
-            for kept in (relaxed(recipe, stage, keys, times) for times in (1, 2, 4, 8, 16, 32, 64)):
-                if (found := need(changed(recipe, stage, **kept))) <= room:
-                    best = told({f"{stage}.{key}": value for key, value in kept.items()}, found)
-            return best
-    cut = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"launch": "zero3"})})
-    for keys in steps if stage not in ("base", "benchmark") else []:
-        kept = {key: value for key, value in keys.items() if key not in ("method", "context")}
-        if (found := need(changed(cut, stage, **kept))) <= room:
-            words = {"compute.launch": "zero3"} | {f"{stage}.{key}": value for key, value in kept.items()}
-            return told(words, found) + ", the rest in the CPU's memory"
-    return "no key of the recipe makes it fit; take a smaller model or a larger card"
+def benchmarked(recipe: recipes.Recipe, job: Make, sets: Tables) -> Planned:
+    """The largest of the models in memory; the work of them all."""
+    told, rows, prompts = recipe.benchmark, sets["sft"], sets["prompts"]
+    made = job(
+        "benchmark", None, batch=0, length=0, answer=told.max_new_tokens, speakers=told.batch,
+        spoken=prompts.longest + told.max_new_tokens, rows=told.batch, read=min(told.context, rows.longest),
+        items=told.batch * min(ITEM, told.context),
+    )  # fmt: skip
+    questions = sum(len(path.read_bytes().splitlines()) for path in QUESTIONS.glob("*.jsonl"))
+    read = rows.held * min(rows.mean, told.context) + questions * CHOICES * ITEM / 4
+    batches = -(-min(benchmark.ANSWERS, prompts.held) // told.batch)
+    done = Work(0, 0)
+    for name in MODELS:
+        done += Work(0, read * work.forward(made.shape, rows.mean)) + work.decoding(made, batches, prompts.mean, name)
+    return made, done, f"{len(MODELS)} models; {rows.source}"

@@ -1,13 +1,16 @@
-"""What a training or answering stage needs in a GPU's memory, by part, for each process.
+"""What a stage needs in a GPU's memory, by part, for each process.
 
-Each part is a formula over the model's shape (``tools/shapes.py``) and the recipe; the peak is where the head's tile
-meets all that the layers keep, or where a cache of keys and values is fullest. Not covered: swapping by paged
-optimizers, which is counted as if it did not happen.
+Weights, adapters, the optimizer's state and other models stay; the rest comes and goes, and the peak is where the
+most of it stands at once: while it learns, while it answers, or while it reads for a measure. Each part is a formula
+over the model's shape (``tools/shapes.py``) and the recipe, which follows what the stages load: weights that move in
+float32 under autocast, frozen ones in the recipe's precision or in 4 bits, adapters in float32. Not covered: swapping
+by paged optimizers, which is counted as if it did not happen.
 """
 
 from dataclasses import dataclass
 
 from stages.lib import recipes
+from stages.lib.weights import LOGITS
 from tools import shapes
 from tools.shapes import Shape
 
@@ -15,8 +18,13 @@ GIB = 1 << 30
 CONTEXT = 0.6 * GIB  # what the driver and the libraries' workspaces take before the first tensor
 SLACK = 0.05  # of what comes and goes: blocks that the allocator holds but can't use
 TILE = (4096, 32768)  # tokens and pieces of the vocabulary that trl's fused head reads at once
+READ = 14  # bytes of a logit that is read: itself, in float32, divided by the temperature, and their exponentials
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # a 4-bit number, and its double quantised scale (Dettmers et al. 2023)
+ENGINES = ("zero2", "zero3")  # DeepSpeed: weights in 16 bits, their float32 masters among the optimizer's states
+SHARDS = ("fsdp2", "zero3")
+STAYING = ("weights", "adapters", "optimizer", "others")
+Parts = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -31,56 +39,87 @@ class Job:
     processes: int
     batch: int  # rows that stand in memory together while training
     length: int  # tokens of the longest row
-    answer: int = 0  # tokens that are generated to a prompt
-    answers: int = 0  # rows that are generated or read together
-    copies: int = 0  # other whole models: a judge, a reference
     head: str = "fused"  # what makes the loss: fused (trl), whole (all logits), one (a reward)
     scratch: bool = False
-    scored: int = 0  # tokens of the logits that are whole when nothing is trained
+    speakers: int = 0  # answers that are made together
+    spoken: int = 0  # tokens of the longest prompt and its answer
+    answer: int = 0  # tokens of the answer alone
+    judge: bool = False  # a reward model stands beside it
+    judged: int = 0  # answers that it reads together
+    frozen: bool = False  # so does the start of a policy that moves as a whole
+    rows: int = 0  # that are read together for a measure, fewer where their logits are many
+    read: int = 0  # tokens of the longest of them
+    items: int = 0  # tokens of a benchmark's questions that are read together
+
+    @property
+    def full(self) -> bool:
+        """Whether all weights move."""
+        return self.scratch or (self.tuning is not None and self.tuning.method == "full")
+
+    @property
+    def held(self) -> int:
+        """Bytes of a weight that is not in 4 bits."""
+        return 4 if self.full and self.launch not in ENGINES else BYTES[self.precision]
 
     @property
     def width(self) -> int:
-        """Bytes of an activation."""
+        """Bytes of what matrices read."""
         return BYTES[self.precision]
+
+    @property
+    def stream(self) -> int:
+        """Bytes of the hidden state between layers; FSDP hands out its shards in the recipe's precision."""
+        return self.width if self.launch == "fsdp2" else self.held
+
+    @property
+    def checkpointed(self) -> bool:
+        """Whether layers are computed anew on the way back."""
+        return self.tuning is not None and self.tuning.gradient_checkpointing and not self.scratch
 
 
 def trainable(job: Job) -> int:
     """Parameters that move."""
     if job.tuning is None:
         return 0
-    if job.tuning.method == "full" or job.scratch:
+    if job.full:
         return shapes.parameters(job.shape) - spared(job)
     return shapes.adapter_parameters(job.shape, job.tuning.lora.r) + (job.shape.hidden if job.head == "one" else 0)
 
 
 def spared(job: Job) -> int:
     """Parameters of the head that a reward model has not, without its one row."""
-    return shapes.head_parameters(job.shape) - job.shape.hidden if job.head == "one" and not job.shape.tied else 0
+    return judge_spares(job.shape) if job.head == "one" else 0
+
+
+def judge_spares(shape: Shape) -> int:
+    """What a model that gives one number has less than one that speaks."""
+    return max(0, shapes.head_parameters(shape) - shape.hidden)
+
+
+def packed(shape: Shape, count: int, width: int) -> float:
+    """Bytes of so many parameters whose layers' matrices are in 4 bits."""
+    matrices = shape.layers * shapes.layer_matrices(shape)
+    return matrices * NF4 + (count - matrices) * width
 
 
 def weight_bytes(job: Job) -> float:
     """Bytes of the model, without adapters."""
     count = shapes.parameters(job.shape) - spared(job)
-    if job.tuning is None:
-        return count * job.width
-    if job.tuning.method == "qlora":
-        packed = job.shape.layers * shapes.layer_matrices(job.shape)
-        return packed * NF4 + (count - packed) * job.width
-    return count * master(job)
+    four_bit = job.tuning is not None and job.tuning.method == "qlora" and not job.scratch
+    return packed(job.shape, count, job.held) if four_bit else float(count * job.held)
 
 
-def master(job: Job) -> int:
-    """Bytes of a trained weight: fp16 can't hold the small steps of a whole model."""
-    full = job.tuning is not None and (job.tuning.method == "full" or job.scratch)
-    return 4 if job.precision == "fp16" and full else job.width
+def other_bytes(job: Job) -> float:
+    """Bytes of a judge, in 4 bits beside such a policy, and of a frozen start, in float32."""
+    count, judged = shapes.parameters(job.shape), shapes.parameters(job.shape) - judge_spares(job.shape)
+    four_bit = job.tuning is not None and job.tuning.method == "qlora"
+    judge = packed(job.shape, judged, BYTES[job.precision]) if four_bit else judged * BYTES[job.precision]
+    return job.judge * judge + job.frozen * 4.0 * count
 
 
 def moving(job: Job) -> int:
-    """Bytes of a trained parameter: adapters are fp32, but bf16 over 4-bit weights, as trl sets them."""
-    assert job.tuning is not None
-    if job.tuning.method == "full" or job.scratch:
-        return master(job)
-    return 2 if job.tuning.method == "qlora" and job.precision != "fp32" else 4
+    """Bytes of a trained parameter and of its gradient: float32 everywhere but in DeepSpeed's 16-bit copy."""
+    return job.held if job.full else 4
 
 
 def state_bytes(job: Job) -> float:
@@ -90,106 +129,148 @@ def state_bytes(job: Job) -> float:
     if job.scratch:  # Muon has one momentum for a matrix, AdamW two for the rest
         inner = job.shape.layers * shapes.layer_matrices(job.shape)
         return 4 * inner + 8 * (count - inner)
-    if job.launch in ("zero2", "zero3"):
+    if job.launch in ENGINES:
         return 12 * count if job.precision != "fp32" else 8 * count  # a master copy beside the moments
     if job.tuning.optimizer == "adafactor":
         return 4 * factored(job)
     if job.tuning.optimizer == "adamw":
-        return 2 * moving(job) * count
+        return 8 * count
     return count * (2 + 8 / 256)  # two bytes, and a float32 each for 256 of them
 
 
 def factored(job: Job) -> int:
     """Rows and columns of what is trained, as Adafactor keeps them."""
     assert job.tuning is not None
-    shape, lora = job.shape, 0 if job.tuning.method == "full" else job.tuning.lora.r
+    shape, lora = job.shape, 0 if job.full else job.tuning.lora.r
     per_layer = sum(linear.ins + linear.outs + 2 * lora for linear in shapes.linears(shape))
     vectors = 0 if lora else shapes.layer_parameters(shape) - shapes.layer_matrices(shape)  # these are kept whole
     return shape.layers * (per_layer + vectors) + (0 if lora else 2 * (shape.vocabulary + shape.hidden))
 
 
-def activations(job: Job, *, cuda: bool = True) -> float:
-    """Bytes that the layers keep for the backward pass."""
+def kept(job: Job, *, cuda: bool = True) -> tuple[float, float]:
+    """(bytes that the layers keep for the way back, those of one that is computed anew on it)."""
     tuning = job.tuning
     if tuning is None:
-        return 0.0
-    full = tuning.method == "full" or job.scratch
-    per_layer = job.batch * job.length * shapes.kept(
-        job.shape, job.length, job.width, cuda=cuda, r=0 if full else tuning.lora.r,
-        dropout=0.0 if full else tuning.lora.dropout, apart=not full and job.width < 4 and tuning.method == "lora",
+        return 0.0, 0.0
+    tokens, full = job.batch * job.length, job.full
+    # without autocast on a GPU, adapters over 4-bit weights have their input in their own precision
+    apart = not full and job.width < 4 and (tuning.method == "lora" or not cuda)
+    layer = tokens * shapes.kept(
+        job.shape, job.length, job.width, cuda=cuda, stream=job.stream, r=0 if full else tuning.lora.r,
+        dropout=0.0 if full else tuning.lora.dropout, apart=apart,
     )  # fmt: skip
-    edge = job.batch * job.length * job.shape.hidden * (2 * job.width + 4)  # the embeddings, and the last norm
-    if tuning.gradient_checkpointing and not job.scratch:
-        return edge + per_layer + job.batch * job.length * job.shape.hidden * job.width * job.shape.layers
-    return edge + per_layer * job.shape.layers
+    edge = tokens * job.shape.hidden * (2 * job.width + 4)  # the embeddings, and the last norm
+    if job.checkpointed:
+        return edge + tokens * job.shape.hidden * job.stream * job.shape.layers, layer
+    return edge + layer * job.shape.layers, 0.0
 
 
-def head_bytes(job: Job) -> float:
-    """Bytes of what the head makes in training."""
+def casts(job: Job) -> float:
+    """Bytes of the 16-bit copies that autocast makes of float32 weights in a forward pass."""
+    if job.tuning is None or job.width == 4:
+        return 0.0
+    if not job.full:
+        return float(job.width * trainable(job))
+    head = job.shape.vocabulary * job.shape.hidden * (job.head == "whole")
+    matrices = job.shape.layers * shapes.layer_matrices(job.shape) + head
+    return float(job.width * matrices * (job.stream != job.width))
+
+
+def head_bytes(job: Job) -> tuple[float, float]:
+    """(bytes of what the head makes on the way forward, bytes on its way back, its own gradient included)."""
     tokens, vocabulary, hidden = job.batch * job.length, job.shape.vocabulary, job.shape.hidden
     if job.tuning is None or job.head == "one":
-        return 0.0
-    if job.head == "whole":
-        return 16.0 * tokens * vocabulary  # the logits, a copy of all but the last, their log-softmax, its gradient
-    tile = min(tokens, TILE[0]) * min(vocabulary, TILE[1]) * job.width
-    trained = 4.0 * vocabulary * hidden if job.tuning.method == "full" else 0.0  # its gradient is summed in float32
-    return tile + 4.0 * tokens * hidden + trained
-
-
-def answer_bytes(job: Job) -> tuple[float, float]:
-    """(bytes of keys and values when the longest answers end, bytes of one token's logits for each answer)."""
-    if not job.answer:
         return 0.0, 0.0
-    keys = job.answers * job.length * shapes.cache(job.shape, job.width)
-    return float(keys), job.answers * job.shape.vocabulary * (job.width + 4.0)
+    if job.head == "whole":  # the logits, a copy of all but the last, their log-softmax, its gradient
+        return 8.0 * tokens * vocabulary, 16.0 * tokens * vocabulary
+    tile = min(tokens, TILE[0]) * min(vocabulary, TILE[1]) * job.width
+    return float(tile), tile + 4.0 * tokens * hidden + 4.0 * vocabulary * hidden * job.full  # gradients in float32
 
 
-def read_bytes(job: Job) -> float:
-    """Bytes of the logits when held-out text is read for its perplexity: them, in float32, and their log-softmax."""
-    return job.scored * job.shape.vocabulary * (job.width + 8.0)
+def learning(job: Job) -> Parts:
+    """Gradients, activations and the head's numbers, at the moment of a step when they are most."""
+    if job.tuning is None:
+        return {}
+    whole = float(trainable(job) * moving(job))
+    share = whole / job.processes if job.launch in (*SHARDS, "zero2") else whole
+    before = share if job.tuning.accumulate > 1 else 0.0  # those of the batches before it in the step
+    (through, back), (stored, layer) = head_bytes(job), kept(job)
+    copies = casts(job)
+    if job.tuning.method == "qlora" and not job.scratch:
+        layer += 2.0 * job.width * max(li.ins * li.outs for li in shapes.linears(job.shape))  # a matrix spelled out
+    ends = 4.0 * job.full * job.shape.vocabulary * job.shape.hidden  # the gradient of an end of the vocabulary
+    moments: list[Parts] = [
+        {"gradients": before, "activations": stored + copies, "logits": through},
+        {"gradients": before, "activations": stored + (0 if job.checkpointed else copies), "logits": back},
+        {"gradients": before or min(ends, share), "activations": stored + layer, "logits": 0.0},
+        {"gradients": share, "activations": layer, "logits": ends * (job.shape.tied or before > 0)},
+    ]
+    most = max(moments, key=lambda moment: sum(moment.values()))
+    return most | {"gradients": most["gradients"] + whole * (job.launch == "ddp")}  # the buckets that are exchanged
 
 
-def parts(job: Job) -> dict[str, float]:
+def gathered(job: Job) -> float:
+    """Bytes of shards that are put together: two layers at a time, or the vocabulary's matrix."""
+    if job.launch not in SHARDS:
+        return 0.0
+    layer = BYTES[job.precision] * shapes.layer_parameters(job.shape)
+    return max(2.0 * layer, float(job.shape.vocabulary * job.shape.hidden * job.held))
+
+
+def passed(job: Job, rows: int, length: int) -> float:
+    """Bytes that a layer has at once of rows that only go through it."""
+    scores = job.shape.heads * length * (4 + job.width) if job.shape.built.eager else 0
+    return rows * length * (job.width * (4.0 * job.shape.hidden + 3.0 * job.shape.inner) + scores)
+
+
+def answering(job: Job) -> float:
+    """Bytes of keys and values when the longest answers end, of one token's logits each, and of a judge's reading."""
+    if not job.answer:
+        return 0.0
+    keys = job.speakers * job.spoken * shapes.cache(job.shape, job.held if job.full else job.width)
+    made = keys + job.speakers * job.shape.vocabulary * (job.width + 4.0)
+    return max(made + passed(job, job.speakers, job.spoken - job.answer), passed(job, job.judged, job.spoken))
+
+
+def reading(job: Job) -> float:
+    """Bytes of logits that are read for a measure, of which the stages bound the number, and of the layers below."""
+    vocabulary = job.shape.vocabulary
+
+    def bounded(length: int) -> float:
+        return float(min(job.rows * length * vocabulary, max(LOGITS, length * vocabulary)))
+
+    read = READ * bounded(job.read) + passed(job, 1, job.read) * bool(job.rows)
+    # two models' logits of an answer, and five numbers of each for the divergence
+    apart = (8.0 * bounded(job.spoken) + 20.0 * job.answer * vocabulary) * job.judge
+    return max(read, apart, job.items * vocabulary * 2.0 * job.width)
+
+
+def parts(job: Job) -> Parts:
     """Bytes of each part on one process."""
-    n, launch = job.processes, job.launch
-    weights, layer = weight_bytes(job), job.width * shapes.layer_parameters(job.shape)
-    found: dict[str, float] = {"weights": weights}
+    n, launch, weights = job.processes, job.launch, weight_bytes(job)
+    found: Parts = {"weights": weights}
     if job.tuning is not None:
-        gradients = float(trainable(job) * moving(job))
-        adapters = 0.0 if job.tuning.method == "full" or job.scratch else gradients
+        adapters = 0.0 if job.full else float(trainable(job) * moving(job))
         state = state_bytes(job)
-        if launch in ("fsdp2", "zero3"):
+        if launch in SHARDS:
             weights, adapters = weights / n, adapters / n
-        if launch in ("fsdp2", "zero2", "zero3"):
-            gradients, state = gradients / n, state / n
-        if launch == "ddp":
-            gradients *= 2  # the buckets that are exchanged
+        if launch in (*SHARDS, "zero2"):
+            state = state / n
         if launch == "zero3":  # launch/zero3.yaml keeps weights and states in the CPU's memory
-            weights = adapters = state = 0
-        found = {"weights": weights, "adapters": adapters, "gradients": gradients, "optimizer": state}
-        if launch in ("fsdp2", "zero3"):  # two layers are whole at a time, or the vocabulary's matrix
-            found["gathered"] = max(2.0 * layer, job.shape.vocabulary * job.shape.hidden * job.width)
-        if job.precision == "fp16" and master(job) == 4:
-            found["casts"] = 2.0 * shapes.parameters(job.shape)  # autocast's copies of the weights
-        found["activations"] = activations(job)
-        if job.tuning.method == "qlora":
-            found["unpacked"] = 2.0 * job.width * max(li.ins * li.outs for li in shapes.linears(job.shape))
-    found["logits"] = max(head_bytes(job), answer_bytes(job)[1], read_bytes(job))
-    found["cache"] = answer_bytes(job)[0]
-    found["others"] = float(job.copies * shapes.parameters(job.shape) * job.width)
-    found["context"] = CONTEXT + SLACK * passing(job, found)
+            weights = adapters = state = 0.0
+        found = {"weights": weights, "adapters": adapters, "optimizer": state} | learning(job)
+    found |= {"others": other_bytes(job), "answering": answering(job), "reading": reading(job)}
+    found["context"] = CONTEXT + SLACK * passing(found) + (1 + SLACK) * gathered(job)
     return {key: value for key, value in found.items() if value}
 
 
-def passing(job: Job, found: dict[str, float]) -> float:
+def passing(found: Parts) -> float:
     """Bytes that come and go, at their most: while it learns, while it answers, or while it reads."""
-    learning = found.get("activations", 0) + found.get("casts", 0) + found.get("gradients", 0) + head_bytes(job)
-    return max(learning, sum(answer_bytes(job)), read_bytes(job)) + found.get("gathered", 0) + found.get("unpacked", 0)
+    learned = sum(found.get(key, 0.0) for key in ("gradients", "activations", "logits"))
+    return max(learned, found.get("answering", 0.0), found.get("reading", 0.0))
 
 
 def peak(job: Job) -> float:
     """Bytes that stand at once."""
     found = parts(job)
-    return sum(found.get(key, 0) for key in ("weights", "adapters", "optimizer", "others", "context")) + passing(
-        job, found
-    )
+    return sum(found.get(key, 0.0) for key in (*STAYING, "context")) + passing(found)

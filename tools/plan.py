@@ -1,28 +1,34 @@
 """What a recipe needs before it runs: ``make plan``, or for another one ``make plan RECIPE=tiny GPU=rtx-3060``.
 
-Prints for each stage the parameters, the memory of a process by part and whether it fits, then the tokens, the
-operations, and hours and prices on known cards. All of it is arithmetic on the recipe and on data/split: nothing is
-downloaded and no model is loaded. Prices are estimates (``tools/gpus.yaml``), and hours hold at the stated share of a
-card's peak. Not covered: the stages before `base`; what the teacher costs.
+Prints for each stage the parameters, the memory of a process by part and whether it fits, then the machine's memory
+and disk, the tokens, the operations, and hours and prices on known cards. All of it is arithmetic on the recipe and on
+data/split: nothing is downloaded and no model is loaded. Prices are estimates (``tools/gpus.yaml``), and hours hold at
+the stated share of a card's peak. Not covered: the stages before `base`; what the teacher costs (``make price``).
 """
 
 import argparse
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.lib import paramfile, recipes
 from stages.lib.contract import Refusal, suggest
-from tools import jobs, memory, shapes, work
+from stages.lib.hub import COMMIT
+from tools import advice, jobs, machine, memory, shapes, work
 from tools.jobs import Planned
 from tools.memory import GIB
 
 CARDS = Path(__file__).with_name("gpus.yaml")
-COLUMNS = ("weights", "adapters", "gradients", "optimizer", "activations", "logits", "cache", "others", "context")
-HEADS = ("weights", "lora", "grads", "optim", "activ", "logits", "cache", "other", "fixed")
+COLUMNS = {
+    "weights": "weights", "adapters": "lora", "optimizer": "optim", "others": "other", "context": "fixed",
+    "gradients": "grads", "activations": "activ", "logits": "head", "answering": "answer", "reading": "read",
+}  # fmt: skip
+LEGEND = """  peak = weights + lora + optim + other + fixed + the most of: grads + activ + head; answer; read
+  other: the reward model, and the frozen start of full training; fixed: driver, shards put together
+  answer: keys and values while answers are made; read: logits of held-out text and of questions"""
 DONG = 26300.0  # for a dollar, where params.yaml has no spend.dong
 WIDTH = 100
 
@@ -73,34 +79,57 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
     cards = {name: Card(name, **entry) for name, entry in paramfile.load(CARDS).items()}
     if gpu is not None and gpu not in cards:
         raise Refusal(f"GPU: {gpu!r} is not in tools/gpus.yaml; {suggest(gpu, list(cards))}")
-    name, recipe, dong = read(named)
+    name, recipe, dong, current = read(named)
     shape, source = shapes.of(recipe.base)
     card = cards[gpu] if gpu else at_hand(recipe.compute.device)
-    precision = card.precision(recipe.compute.precision)
-    sets = jobs.tables(shape)
+    shared = recipe.compute.launch != "single"
+    precision, room = card.precision(recipe.compute.precision), card.memory * GIB
+    sets = jobs.tables(recipe.base, shape, current)
     found = list(jobs.planned(recipe, shape, precision, processes, sets))
-    by = f"{recipe.compute.launch} × {processes}"
+    by = f"{recipe.compute.launch} × {processes}" if shared else "one process"
     lines = [
         f"{name}: a {shape.family} of {short(shapes.parameters(shape))} parameters (from {source}), {precision}, {by}",
+        *(line for told in warnings(recipe, shape, card, precision, processes) for line in wrapped(f"warning: {told}")),
         f"Memory of a process in GiB, on {card.name} ({card.memory:.0f} GiB)",
         "",
-        *memory_table(found, card),
-        "",
+        *memory_table(found, room),
     ]
     for job, *_ in found:
-        if memory.peak(job) > card.memory * GIB:
-            room = card.memory * GIB
-            lines += wrapped(f"{job.name}: {jobs.advice(recipe, shape, precision, processes, sets, job.name, room)}")
-    lines += [""] * (lines[-1] != "") + [*work_table(found), ""]
-    lines += [
-        f"Hours and prices on {processes} card(s) at {mfu:.0%} of peak; prices are estimates, see tools/gpus.yaml"
-    ]
+        if advice.fits(job, room) == "NO":
+            told = advice.advice(recipe, shape, precision, processes, sets, job.name, room)
+            lines += wrapped(f"{job.name} does not fit. {told}")
+    lines += ["", *machine_lines(recipe, shape, precision, found, room), "", *work_table(found), ""]
+    rented = f"{processes} cards" if processes > 1 else "one card"
+    lines += [f"Hours and prices on {rented} at {mfu:.0%} of peak; prices are estimates, see tools/gpus.yaml"]
     lines += cost_table(recipe, found, cards.values(), shape, processes, mfu, dong, sets)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def read(named: str | None) -> tuple[str, recipes.Recipe, float]:
-    """(the recipe's name, the recipe, đồng for a dollar)."""
+def warnings(recipe: recipes.Recipe, shape: shapes.Shape, card: Card, precision: str, processes: int) -> Iterator[str]:
+    """What may make another model than this one, or none at all, and what was asked for in vain."""
+    base, launch = recipe.base, recipe.compute.launch
+    if isinstance(base, recipes.Hub) and not Path(base.repo).is_dir() and not COMMIT.fullmatch(base.revision):
+        yield (
+            f"base.revision: {base.revision} of {base.repo} is a branch or a tag, which can move: the same recipe may"
+            " give another model tomorrow. Write a commit there; models/base/origin.json names it once base has run"
+        )
+    if shape.family.startswith("gemma3") and precision == "fp16":
+        yield (
+            f"{card.name} has no bf16, and Gemma 3's layers add up to more than fp16 can hold: set compute.precision:"
+            " fp32, or take a card with bf16"
+        )
+    if precision == "bf16" and not card.bf16 and card.fp16:
+        yield f"compute.precision: found bf16, which {card.name} does not have: take auto or fp32, or a newer card"
+    if recipe.compute.device == "cpu" and card.fp16:
+        yield f"compute.device: cpu keeps this recipe to the CPU, also beside a {card.name}"
+    if launch == "single" and processes > 1:
+        yield f"compute.launch: single keeps to one of the {processes} cards"
+    if launch != "single" and processes == 1:
+        yield f"compute.launch: {launch} shares the work among cards, and this plan is for one: GPUS=4 is for four"
+
+
+def read(named: str | None) -> tuple[str, recipes.Recipe, float, bool]:
+    """(the recipe's name, the recipe, đồng for a dollar, whether params.yaml names it)."""
     dials = paramfile.load(Path("params.yaml"))
     name = named or str(dials.get("recipe"))
     known = sorted(path.stem for path in Path("recipes").glob("*.yaml"))
@@ -108,7 +137,7 @@ def read(named: str | None) -> tuple[str, recipes.Recipe, float]:
         raise Refusal(f"RECIPE: found {name!r}; {suggest(name, known)} (the files in recipes/)")
     file = f"recipes/{name}.yaml"
     recipe: recipes.Recipe = paramfile.typed(recipes.Recipe, paramfile.load(Path(file)), file)
-    return name, recipe, float((dials.get("spend") or {}).get("dong", DONG))
+    return name, recipe, float((dials.get("spend") or {}).get("dong", DONG)), name == dials.get("recipe")
 
 
 def at_hand(device: str) -> Card:
@@ -124,30 +153,49 @@ def at_hand(device: str) -> Card:
     return Card("this machine's CPU", pages * size / GIB, fp32=1.0)
 
 
-def memory_table(found: list[Planned], card: Card) -> list[str]:
-    """A line for each stage: what is trained, each part, and whether it fits."""
-    rows: list[tuple[str, ...]] = [("stage", "trained", *HEADS, "peak", "fits")]
+def memory_table(found: list[Planned], room: float) -> list[str]:
+    """A line for each stage: each part, and whether it fits."""
+    rows: list[tuple[str, ...]] = [("stage", *COLUMNS.values(), "peak", "fits")]
+    slow = False
     for job, *_ in found:
-        parts = memory.parts(job)
-        parts["context"] += sum(parts.get(key, 0) for key in ("gathered", "casts", "unpacked"))
+        if job.name == "base" and job.tuning is None:
+            rows.append((job.name, *["-"] * (len(COLUMNS) + 1), "CPU"))
+            continue
+        parts, fits = memory.parts(job), advice.fits(job, room)
+        slow |= fits == "slow"
         cells = [gib(parts.get(key, 0)) for key in COLUMNS]
-        need = memory.peak(job)
-        fits = "yes" if need <= card.memory * GIB else "NO"
-        rows.append((job.name, short(memory.trainable(job)) if job.tuning else "-", *cells, gib(need), fits))
-    return aligned(rows)
+        rows.append((job.name, *cells, gib(memory.peak(job)), fits))
+    told = ["  slow: it works, with a part of the weights in the CPU's memory, and takes many times as long"] * slow
+    return [*aligned(rows), *LEGEND.splitlines(), *told]
+
+
+def machine_lines(
+    recipe: recipes.Recipe, shape: shapes.Shape, precision: str, found: list[Planned], room: float
+) -> list[str]:
+    """The machine's own memory, and its disk."""
+    most, why = machine.ram(recipe, shape, precision, found, room)
+    models, beside = machine.disk(recipe, shape, precision, found)
+    total = sum(models.values()) + sum(beside.values())
+    unit, name = (GIB, "GiB") if total >= GIB else (GIB >> 10, "MiB")
+    each, rest = (
+        ", ".join(f"{what} {gib(count * GIB / unit)}" for what, count in sizes.items()) for sizes in (models, beside)
+    )
+    told = f"Disk: about {total / unit:.0f} {name}: models {gib(sum(models.values()) * GIB / unit)} ({each}); {rest}"
+    return [*wrapped(f"RAM of the machine: about {gib(most)} GiB" + (f": {why}" if why else "")), *wrapped(told)]
 
 
 def work_table(found: list[Planned]) -> list[str]:
-    """A line for each stage: tokens, operations, where the counts come from."""
-    rows = [("stage", "rows×tokens", "tokens", "FLOPs")]
+    """A line for each stage: parameters that learn, tokens, operations, where the counts come from."""
+    rows = [("stage", "trained", "rows×tokens", "tokens", "FLOPs")]
     sources = ["from"]
     for job, done, source in found:
-        rows.append(
-            (job.name, f"{job.batch}×{job.length}" if job.batch else "-", short(done.tokens), short(done.flops))
-        )
+        trained = (short(memory.trainable(job)), f"{job.batch}×{job.length}") if job.tuning else ("-", "-")
+        rows.append((job.name, *trained, short(done.tokens), short(done.flops)))
         sources.append(source)
+    told = ["  assumed, since data/split is not there yet: `dvc repro split` makes it"]
     return [f"{line}   {source}"[:WIDTH] for line, source in zip(aligned(rows), sources, strict=True)] + [
-        "  FLOPs a token: forward 2N + 4·layers·width·length; full ×3; LoRA ×2 + 6·adapters; checkpointing +1"
+        *told * any("assumed" in source for source in sources),
+        "  FLOPs a token: forward 2N + 4·layers·width·length; full ×3; LoRA ×2 + 6·adapters; checkpointing +1",
     ]
 
 
@@ -173,14 +221,15 @@ def cost_table(
         stages = known.setdefault(precision, list(jobs.planned(recipe, shape, precision, processes, sets)))
         each, cells = [], []
         for job, done, _ in stages:
-            rate = card.fp32 if job.precision == "fp32" else peak
+            rate = card.fp32 if job.width == 4 else peak
             hours = done.hours(rate * 1e12, card.bandwidth * 1e9, mfu, job.processes)
             each.append(hours)
-            cells.append(clock(hours) + ("*" if memory.peak(job) > card.memory * GIB else ""))
-        price = sum(hours * job.processes for hours, (job, *_) in zip(each, stages, strict=True)) * card.price
+            fits = advice.fits(job, card.memory * GIB) if hours else "yes"
+            cells.append(clock(hours) + {"yes": "", "slow": "~", "NO": "*"}[fits])
+        price = sum(each) * processes * card.price  # all are rented, also while one of them works
         cost = "free" if not card.price else f"{price:,.2f}"
         rows.append((card.name, f"{card.memory:.0f}", *cells, clock(sum(each)), cost, f"{price * dong / 1000:,.0f}"))
-    return [*aligned(rows), "  * does not fit that card"]
+    return [*aligned(rows), "  * does not fit that card; ~ fits partly, and takes many times as long"]
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

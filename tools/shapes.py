@@ -84,7 +84,8 @@ class Shape:
     inner: int
     tied: bool
     context: int
-    extra: int = 0  # parameters beside the text model: a vision tower
+    extra: int = 0  # parameters beside the text model: a vision tower, which the hub's files hold and base leaves out
+    published: int = 2  # bytes of a parameter as the hub has it
     tokens_per_syllable: float = TOKENS_PER_SYLLABLE
 
     @property
@@ -135,13 +136,12 @@ def head_parameters(shape: Shape) -> int:
 
 
 def parameters(shape: Shape) -> int:
-    """All parameters, one that is used twice counted once."""
+    """All parameters that read and write text, one that is used twice counted once."""
     return (
         shape.vocabulary * shape.hidden
         + head_parameters(shape)
         + shape.layers * layer_parameters(shape)
         + norm_parameters(shape) * (1 + shape.built.embedding_norm)
-        + shape.extra
     )
 
 
@@ -151,24 +151,35 @@ def adapter_parameters(shape: Shape, r: int) -> int:
 
 
 def kept(
-    shape: Shape, tokens: int, width: int, *, r: int = 0, dropout: float = 0.0, apart: bool = False, cuda: bool = True
+    shape: Shape,
+    tokens: int,
+    width: int,
+    *,
+    stream: int = 0,
+    r: int = 0,
+    dropout: float = 0.0,
+    apart: bool = False,
+    cuda: bool = True,
 ) -> float:
     """Bytes that one layer keeps for its backward pass, per token of a row of ``tokens``.
 
-    ``width`` is the bytes of an activation; ``r`` the rank of adapters, 0 where every weight is trained. Adapters in
-    another precision than the activations (``apart``) keep a copy of their input each. Under CUDA's autocast a layer
-    norm reads float32.
+    ``width`` is the bytes of what matrices read, ``stream`` those of the hidden state between layers, which autocast
+    leaves at float32 where the weights are; every matrix that reads it then keeps a copy of its own. ``r`` is the rank
+    of adapters, 0 where every weight is trained; adapters in another precision than their input (``apart``) keep a
+    copy of it each. CUDA's autocast has a layer norm read float32.
     """
-    built, h = shape.built, shape.hidden
+    built, h, stream = shape.built, shape.hidden, stream or width
     q, kv, i = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.inner
     if built.norm == "layer":
-        wide = 4 if cuda else width
-        distinct = built.norms if wide != width else built.norms - (built.parallel and built.norms > 1)
+        wide = 4 if cuda else stream
+        distinct = built.norms if wide != stream else built.norms - (built.parallel and built.norms > 1)
         total: float = distinct * h * wide
     else:
         scale = 0 if r else (4 if built.norm == "gemma" else width)  # what the gradient of a norm's weight needs
-        total = (built.norms * h + (q + kv) * built.qk_norm) * (4 + scale)
-    inputs = {(linear.name if apart and r else linear.reads): linear.ins for linear in linears(shape)}
+        total = built.norms * h * (4 + (0 if r else max(scale, stream))) + (q + kv) * built.qk_norm * (4 + scale)
+    own = stream != width or (apart and r > 0)
+    copied = {linear.name for linear in linears(shape) if own and (linear.reads in ("in", "mlp") or r)}
+    inputs = {linear.name if linear.name in copied else linear.reads: linear.ins for linear in linears(shape)}
     total += sum(inputs.values()) * width + r * len(linears(shape)) * width
     total += sum(inputs.values()) * (dropout > 0 and r > 0)  # a byte for each that may be dropped
     if built.eager:
@@ -246,4 +257,5 @@ def from_config(config: dict[str, Any], name: str) -> Shape:
         inner=first("intermediate_size", "n_inner", default=hidden * first("expansion_ratio", default=4)),
         tied=first("tie_word_embeddings", default=family in ("bloom", "mpt", "gemma3", "gemma3_text")),
         context=first("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", default=2048),
+        published=4 if first("dtype", "torch_dtype", default=config.get("dtype")) == "float32" else 2,
     )

@@ -3,7 +3,8 @@
 A token costs 2 operations for each parameter of a matrix on the way forward, and 4·layers·width·length for its
 attention (both halves of the triangle, as PaLM's appendix B counts); the way back costs twice that, or once where
 weights are frozen under adapters; checkpointing adds a way forward. Answers are made a token at a time, which costs
-reading the weights, so their hours come from the card's bandwidth. Not covered: reading, saving and evaluation.
+reading the weights, so their hours come from the card's bandwidth, or from Python, which calls one layer after the
+other, where that takes longer. Not covered: loading, saving, and the validation loss of sft and reward.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from typing import Any
 
 from stages.lib import records
 from tools import memory, shapes
-from tools.memory import Job
+from tools.memory import BYTES, Job
 from tools.shapes import Shape
 
 SPLIT = Path("data/split")
@@ -22,6 +23,8 @@ SAMPLE = 2000  # rows that are tokenized
 TURN = 5  # tokens of a chat template around each turn
 MFU = 0.35
 STREAM = 0.5  # of the bandwidth, that decoding reaches
+CALL = 0.0008  # seconds in which transformers calls a layer; twice that with adapters. An estimate
+HELD_OUT = 19  # rows trained on for each that is held out: split.validation is 5%
 
 
 @dataclass(frozen=True)
@@ -32,33 +35,35 @@ class Rows:
     mean: float  # tokens
     longest: int
     source: str  # measured by a tokenizer, estimated from syllables, or assumed
+    held: int  # rows that are held out
 
 
-def rows(name: str, shape: Shape, tokenizer: Path) -> Rows:
+def rows(name: str, shape: Shape, tokenizer: Path | None) -> Rows:
     """The rows of ``data/split/<name>.train.parquet`` in tokens, from a spread sample of them."""
     table = SPLIT / f"{name}.train.parquet"
     if not table.is_file():
         count, syllables = ASSUMED[name]
         mean = syllables * shape.tokens_per_syllable
-        return Rows(
-            count, mean, round(4 * mean), f"assumed: {count:,} rows of {syllables} syllables; `dvc repro split`"
-        )
+        told = f"assumed: {count:,} rows of {syllables} syllables"
+        return Rows(count, mean, round(4 * mean), told, count // HELD_OUT)
     import pyarrow.parquet as pq
 
     total = pq.ParquetFile(table).metadata.num_rows
+    validation = SPLIT / f"{name}.validation.parquet"
+    held = pq.ParquetFile(validation).metadata.num_rows if validation.is_file() else total // HELD_OUT
     if not total:
-        return Rows(0, 0.0, 0, f"{table} holds no row")
+        return Rows(0, 0.0, 0, f"{table} holds no row", held)
     every = max(1, total // SAMPLE)
     taken = (row for place, row in enumerate(records.read(table)) if place % every == 0)
     lengths = list(measured(taken, shape, tokenizer))
-    by = "models/base's tokenizer" if tokenizer.is_file() else f"{shape.tokens_per_syllable} tokens a syllable"
-    return Rows(total, sum(lengths) / len(lengths), max(lengths), f"{table}, {by}")
+    by = "its own tokenizer" if tokenizer else f"{shape.tokens_per_syllable} tokens a syllable"
+    return Rows(total, sum(lengths) / len(lengths), max(lengths), f"{table}, {by}", held)
 
 
-def measured(taken: Iterable[records.Record], shape: Shape, tokenizer: Path) -> Iterable[int]:
+def measured(taken: Iterable[records.Record], shape: Shape, tokenizer: Path | None) -> Iterable[int]:
     """Tokens of each record; of a pair, of its longer answer."""
     read: Any = None
-    if tokenizer.is_file():
+    if tokenizer:
         from tokenizers import Tokenizer
 
         read = Tokenizer.from_file(str(tokenizer))
@@ -86,9 +91,8 @@ def training(job: Job, tokens: float, length: float) -> float:
     """Operations to learn from so many tokens in rows of a mean length."""
     assert job.tuning is not None
     once = forward(job.shape, length, job.head != "one")
-    frozen = job.tuning.method != "full" and not job.scratch
-    factor = (2 if frozen else 3) + (job.tuning.gradient_checkpointing and not job.scratch)
-    adapters = 6.0 * memory.trainable(job) if frozen else 0.0
+    factor = (3 if job.full else 2) + job.checkpointed
+    adapters = 0.0 if job.full else 6.0 * memory.trainable(job)
     return tokens * (factor * once + adapters)
 
 
@@ -99,15 +103,33 @@ class Work:
     tokens: float  # that are learned from
     flops: float
     decoded: float = 0.0  # bytes that are read from memory to make answers
+    calls: float = 0.0  # of a layer, for the same answers
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(
+            self.tokens + other.tokens, self.flops + other.flops, self.decoded + other.decoded,
+            self.calls + other.calls,
+        )  # fmt: skip
 
     def hours(self, flops_per_second: float, bytes_per_second: float, mfu: float, processes: int) -> float:
         """Wall time on so many cards."""
-        seconds = self.flops / (flops_per_second * mfu) + self.decoded / (bytes_per_second * STREAM)
-        return seconds / 3600 / processes
+        answering = max(self.decoded / (bytes_per_second * STREAM), self.calls * CALL)
+        return (self.flops / (flops_per_second * mfu) + answering) / 3600 / processes
 
 
-def decoding(job: Job, batches: float, prompt: float) -> float:
-    """Bytes that are read while batches of answers are made, token by token."""
-    model = shapes.parameters(job.shape) * job.width
-    context = job.answers * (prompt + job.answer / 2) * shapes.cache(job.shape, job.width)
-    return batches * job.answer * (model + context)
+def decoding(job: Job, batches: float, prompt: float, model: str = "") -> Work:
+    """What it takes to make batches of answers, token by token, by the job's model or a quantised one."""
+    width = BYTES[job.precision]
+    each = float(job.held)
+    if model == "int8":
+        each = 1.0
+    elif model == "nf4" or (job.tuning is not None and job.tuning.method == "qlora" and not job.scratch):
+        each = memory.NF4 + 2 * width  # spelled out, and then read
+    elif job.held != width:
+        each = job.held + 2 * width  # cast anew for each token, and then read
+    context = job.speakers * (prompt + job.answer / 2) * shapes.cache(job.shape, width)
+    tokens = batches * job.answer
+    adapted = job.tuning is not None and not job.full
+    return Work(
+        0, 0, tokens * (shapes.parameters(job.shape) * each + context), tokens * job.shape.layers * (1 + adapted)
+    )

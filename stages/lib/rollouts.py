@@ -51,8 +51,8 @@ def sample(
 
     pad, ends = tokenizer.pad_token_id, models.ends(model, tokenizer)
     drawn = GenerationConfig(
-        **PLAIN, do_sample=True, temperature=temperature, max_new_tokens=new_tokens, pad_token_id=pad, eos_token_id=ends,
-        use_cache=True,
+        **PLAIN, do_sample=True, temperature=temperature, max_new_tokens=new_tokens, pad_token_id=pad,
+        eos_token_id=ends, use_cache=True,
     )  # fmt: skip
     found: list[Answer] = [Answer([], [], False)] * len(prompts)
     for indices in weights.by_length(prompts, batch):

@@ -1,0 +1,68 @@
+"""What a recipe needs of the machine beside its cards: memory and disk.
+
+Not covered: the data, and file systems on which DVC's cache shares its bytes with what was checked out of it.
+"""
+
+from stages.lib import recipes
+from tools import memory, shapes
+from tools.jobs import Planned
+from tools.memory import BYTES, GIB, Parts
+from tools.shapes import Shape
+
+PROCESS = 2.0 * GIB  # Python, torch and trl, before anything is loaded
+
+
+def ram(recipe: recipes.Recipe, shape: Shape, precision: str, found: list[Planned], room: float) -> tuple[float, str]:
+    """(bytes of the machine's memory at their most, for what)."""
+    whole, width = float(shapes.parameters(shape)), BYTES[precision]
+    needs: Parts = {"": 0.0}
+    if isinstance(recipe.base, recipes.Hub):
+        ends = 8.0 * shape.vocabulary * shape.hidden * (recipe.base.grow > 0)
+        needs["base is made on the CPU"] = (whole + shape.extra) * shape.published + ends
+    for job, *_ in found:
+        if job.tuning is not None and job.tuning.method == "qlora":
+            needs[f"{job.name}'s adapters are merged there"] = whole * width
+        if job.launch == "zero3":
+            needs[f"zero3 keeps {job.name}'s weights and states there"] = 16.0 * memory.trainable(job) + 2 * whole
+        if job.launch == "fsdp2":
+            needs[f"{job.name}'s shards are put together there"] = 2 * memory.weight_bytes(job)
+        if job.name == "sft" and recipe.sft.keep == "best":
+            needs["sft keeps its best weights there"] = float(memory.trainable(job) * memory.moving(job))
+        if job.name == "benchmark" and (left := memory.weight_bytes(job) - room) > 0:
+            needs[f"{job.name} keeps there what the card has no room for"] = left
+    why, most = max(needs.items(), key=lambda need: need[1])
+    return most + PROCESS * max(job.processes for job, *_ in found), why
+
+
+def saved(recipe: recipes.Recipe, shape: Shape, precision: str) -> Parts:
+    """Bytes of each model that the stages write: what moved as a whole stays in float32."""
+    count, width = shapes.parameters(shape), BYTES[precision]
+    matrices = shape.layers * shapes.layer_matrices(shape)
+
+    def written(tuning: recipes.Tuning, spared: int = 0) -> float:
+        return float((count - spared) * (4 if tuning.method == "full" else width))
+
+    return {
+        "base": float(count * (4 if isinstance(recipe.base, recipes.Scratch) else shape.published)),
+        "sft": written(recipe.sft),
+        "reward": written(recipe.reward, memory.judge_spares(shape)),
+        "rlhf": written(recipe.rlhf),
+        "int8": float(matrices + (count - matrices) * width),
+        "nf4": memory.packed(shape, count, width),
+    }
+
+
+def disk(recipe: recipes.Recipe, shape: Shape, precision: str, found: list[Planned]) -> tuple[Parts, Parts]:
+    """(bytes of each model, bytes of what lies beside them: DVC's cache, the hub's, checkpoints)."""
+    models = saved(recipe, shape, precision)
+    beside = {"the same again in DVC's cache": sum(models.values())}
+    if isinstance(recipe.base, recipes.Hub):
+        beside["the hub's download"] = float((shapes.parameters(shape) + shape.extra) * shape.published)
+    states = [
+        memory.trainable(job) * memory.moving(job) + memory.state_bytes(job)
+        for job, *_ in found
+        if job.tuning is not None and job.name != "base" and getattr(job.tuning, "save", 0) > 0
+    ]
+    if states:
+        beside["checkpoints, while one takes another's place"] = 2 * max(states)
+    return models, beside
