@@ -82,11 +82,11 @@ def base(recipe: recipes.Recipe, shape: Shape) -> Planned:
 def standing(recipe: recipes.Recipe, sets: Tables, shape: Shape) -> dict[str, Any]:
     """What rlhf has beside the learning, whatever its kind: a judge, the start, answers, and rows that are read."""
     told, prompts = recipe.rlhf, sets["prompts"]
-    longest = min(max(sets["sft"].longest, sets["preferences"].longest), shape.context)
     return {
         "judge": True, "frozen": told.method == "full", "answer": told.max_new_tokens,
         "spoken": min(prompts.longest + told.max_new_tokens, shape.context), "speakers": rlhf.speakers(told),
-        "judged": told.batch, "rows": told.batch, "read": longest,
+        "judged": told.batch, "rows": told.batch, "read": min(sets["sft"].longest, shape.context),
+        "paired": min(sets["preferences"].longest, shape.context),
     }  # fmt: skip
 
 
