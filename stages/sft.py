@@ -45,8 +45,6 @@ def main(
 ) -> None:
     launch.enter(compute, sft, config)
     determinism.pin(seed, compute.device, compute.threads)
-    if sft.keep == "best" and compute.launch in ("fsdp2", "zero3"):
-        raise Refusal(f"sft.keep: best holds a whole copy of the weights, which {compute.launch} spreads; choose last")
     from trl import SFTConfig, SFTTrainer
 
     tokenizer = models.load_tokenizer(start)
