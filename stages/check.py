@@ -3,20 +3,25 @@
 All of params.yaml and of the recipe that it names is held against the schemas, so that a wrong learning
 rate fails in the first second and not after the translation was paid. Its first output never changes: whatever
 waits for it runs after this stage, and runs again only for reasons of its own. Its second is the one file of launch/
-that the recipe names, so that an edit of another one reruns nothing. Not covered: whether the
-values are wise.
+that the recipe names, so that an edit of another one reruns nothing. What is allowed and yet can change by itself, such
+as a branch for a revision, is told on stderr. Not covered: whether the values are wise.
 """
+
+import sys
 
 from stages.lib import contract, paramfile
 from stages.lib.contract import Dep, Out, Refusal
+from stages.lib.recipes import moving
 
 
 def main(dials: Dep, recipes: Dep, launches: Dep, checked: Out, config: Out) -> None:
-    """Refuse unknown, missing and mistyped keys."""
-    _, recipe = paramfile.check(dials, recipes)
+    """Refuse unknown, missing and mistyped keys, and keys that can't be followed together."""
+    params, recipe = paramfile.check(dials, recipes)
     chosen = launches / f"{recipe.compute.launch}.yaml"
     if not chosen.exists():
         raise Refusal(f"compute.launch: {chosen} is missing; take it from git, or another launch")
+    if warning := moving(recipe.base):
+        print(f"warning: recipes/{params.recipe}.yaml: {warning}", file=sys.stderr)
     config.write_bytes(chosen.read_bytes())
     checked.write_text("Every key of params.yaml and of its recipe has been read and is allowed.\n", encoding="utf-8")
 

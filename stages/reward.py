@@ -90,7 +90,7 @@ def main(
             return
         if reward.method != "full":
             finished = adapters.merge(finished)
-        models.save(finished, tokenizer, model)
+        models.save(finished.to(weights.dtype(compute)), tokenizer, model)  # full ones were kept in fp32 to learn
         counts = {"pairs": len(rows), "held_out_pairs": len(held_out), "left_out": left_out}
         training.write_history(history, [{**points[0], **counts}, *points[1:]])
 

@@ -45,8 +45,6 @@ def main(
     compute: recipes.Compute,
     sft: recipes.Sft,
 ) -> None:
-    if sft.keep == "best" and compute.launch in ("fsdp2", "zero3"):
-        raise Refusal(f"sft.keep: best holds a whole copy of the weights, which {compute.launch} spreads; choose last")
     launch.enter(compute, sft, config)
     determinism.pin(seed, compute.device, compute.threads)
     from trl import SFTConfig, SFTTrainer
@@ -121,7 +119,7 @@ def main(
                 (model / "adapter" / "README.md").unlink(missing_ok=True)
                 finished = adapters.merge(finished)
             finished.config.use_cache = True  # the trainer turns it off, and a model that answers needs it
-            models.save(finished, tokenizer, model)
+            models.save(finished.to(weights.dtype(compute)), tokenizer, model)  # full ones were kept in fp32 to learn
             training.write_history(history, [{**points[0], **counts}, *points[1:]])
 
 

@@ -189,14 +189,19 @@ def test_what_cannot_work_is_refused_before_anything_starts(
         launch.check(compute(name, device), tuning(**changes))
 
 
-def test_online_learning_is_not_sharded() -> None:
+def test_what_draws_answers_is_not_sharded_and_one_process_keeps_to_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     online = recipes.Online(
         kind="online", algorithm="rloo", rewards="model", method="lora", lr=0.001, steps=2, batch=4, generations=2,
         context=96, max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0, lora=LORA, optimizer="adamw",
         accumulate=1, gradient_checkpointing=False,
     )  # fmt: skip
-    with pytest.raises(Refusal, match="gather all weights at every token"):
-        launch.check(compute("fsdp2"), online)
+    sharded = ("single", "fsdp2", "zero3")
+    assert [name for name in get_args(recipes.Launch) if launch.alone(compute(name), online)] == list(sharded)
+    assert [name for name in get_args(recipes.Launch) if launch.alone(compute(name), tuning())] == ["single"]
+    for name in sharded:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+        launch.enter(compute(name), online)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
     launch.check(compute("ddp"), online)
 
 
@@ -260,6 +265,8 @@ def test_the_check_stage_lays_out_the_launch_of_the_recipe(
     name: str, start: Path, root: Path, tmp_path: Path, run: Callable[..., Any]
 ) -> None:
     folder = toy.copied(start, tmp_path / "x", root, name)
+    recipe = folder / "recipes/toy.yaml"
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace("device: cpu", "device: auto"), encoding="utf-8")
     words = ["stages.check", "params.yaml", "recipes", root / "launch", "data/checked", "data/launch.yaml"]
     told = run(folder, *words)
     assert told.returncode == 0, told.stderr

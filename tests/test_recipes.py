@@ -1,63 +1,157 @@
-import re
+"""The recipes of published models: written from one table, free of what a stage refuses, and small enough."""
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stages.lib import paramfile, recipes
+from stages.lib.contract import Refusal
 from tests.families import FAMILIES, OF
+from tools import jobs, memory, shapes, work
+from tools import recipes as table
 
 FILES = sorted(Path(__file__).parents[1].joinpath("recipes").glob("*.yaml"))
-HUB = [path for path in FILES if path.stem != "tiny"]
-READS = {"bloomz": 2048, "open-llama": 2048, "gpt-j": 2048, "mpt": 2048, "pythia": 2048}  # tokens, as published
-KEEPS = ("llama", "llama3", "qwen2", "qwen3", "gemma3", "gemma3_sees")  # families whose attention knows positions
+MODELS = table.models()
+HUB = [(model, method) for model in MODELS for method in model.cards]
+HOLDS = {8: 7.6, 12: 10.8, 16: 14.7, 24: 22.1, 40: 39.4, 80: 79.2}  # GiB that a card of so many GB has at least
+# rows as long as the contexts let them be, and long prompts
+SETS = {
+    name: work.Rows(5000, 300.0, longest, "assumed", 250)
+    for name, longest in {"text": 2048, "sft": 2048, "preferences": 1024, "prompts": 512}.items()
+}
 
 
 def recipe(path: Path) -> recipes.Recipe:
-    tree = paramfile.load(path)
-    found = paramfile.typed(recipes.Recipe, tree, f"recipes/{path.name}")
+    found = paramfile.typed(recipes.Recipe, paramfile.load(path), f"recipes/{path.name}")
     assert isinstance(found, recipes.Recipe)
     return found
 
 
+def of(model: table.Model, method: str) -> recipes.Recipe:
+    return recipe(FILES[0].with_name(f"{model.name}-{method}.yaml"))
+
+
+def test_the_files_are_what_the_table_makes_and_others_are_left_alone(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(root)
+    assert table.main(["--check"]) == 0, capsys.readouterr().err
+    (tmp_path / "recipes").mkdir()
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "recipes/qwen3-0.6b-mine.yaml"
+    own.write_text("a: 1\n", encoding="utf-8")
+    assert table.main([]) == 0 and table.main(["--check"]) == 0
+    assert own.read_text(encoding="utf-8") == "a: 1\n"
+    changed = tmp_path / "recipes/qwen3-0.6b-lora.yaml"
+    changed.write_text(changed.read_text(encoding="utf-8").replace("epochs: 2", "epochs: 3"), encoding="utf-8")
+    assert table.main(["--check"]) == 1
+    assert "recipes/: qwen3-0.6b-lora.yaml differ" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_recipe_is_a_screenful_that_fits_its_schema(path: Path) -> None:
+def test_a_recipe_is_a_screenful_that_can_be_followed(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 85
+    assert len(text.splitlines()) <= 85 and max(map(len, text.splitlines())) <= 120
     assert text.startswith("# ")
     assert recipe(path)
 
 
-@pytest.mark.parametrize("path", HUB, ids=lambda path: path.stem)
-def test_a_recipe_is_of_a_known_family_and_of_one_piece(path: Path) -> None:
-    found, text = recipe(path), path.read_text(encoding="utf-8")
-    name, _, method = path.stem.rpartition("-")
-    assert isinstance(found.base, recipes.Hub)
-    [family] = {family for prefix, family in OF.items() if name.startswith(prefix)}
-    assert family in FAMILIES
-    assert found.sft.method == method and found.rlhf.method in (method, "lora")
-    assert "# Licence: " in text and ("gated: accept" in text or "not gated" in text)
-    assert re.fullmatch("[0-9a-f]{40}", found.base.revision) or f"revision: {found.base.revision}  # a branch" in text
-    limit = next((limit for prefix, limit in READS.items() if name.startswith(prefix)), 8192)
-    assert found.sft.context <= limit and found.reward.context <= limit and found.benchmark.context <= limit
-    assert found.compute.device == "auto" and found.compute.precision == "auto"
-    assert found.sft.packing == (family in KEEPS)
-    assert found.sft.save and found.reward.save
-    if isinstance(found.rlhf, recipes.Online):
-        assert found.rlhf.batch * found.rlhf.accumulate % found.rlhf.generations == 0
-    if method == "full":
-        assert found.sft.gradient_checkpointing and found.sft.lr <= 5e-5
-    else:
-        assert found.compute.launch == "single"
+@pytest.mark.parametrize(("model", "method"), HUB, ids=lambda part: getattr(part, "name", part))
+def test_a_recipe_learns_from_enough_rows_a_step_within_what_its_model_reads(model: table.Model, method: str) -> None:
+    found, (cards, _) = of(model, method), model.card(method)
+    rows = {name: getattr(found, name).batch * getattr(found, name).accumulate for name in ("sft", "reward", "rlhf")}
+    assert rows["sft"] * cards in ((16, 32) if found.sft.packing else (32, 64))
+    assert rows["reward"] * cards == rows["rlhf"] == 32
+    assert max(found.sft.context, found.reward.context, found.benchmark.context) <= model.shape.context
+    assert all(section.gradient_checkpointing for section in (found.sft, found.reward, found.rlhf))
+    assert found.sft.packing == table.packs(model.shape) and found.sft.save and found.reward.save
 
 
-def test_all_ways_of_a_model_share_its_revision() -> None:
-    pins: dict[str, set[str]] = {}
-    for path in HUB:
-        base = recipe(path).base
-        assert isinstance(base, recipes.Hub)
-        pins.setdefault(base.repo, set()).add(base.revision)
-    assert [repo for repo, revisions in pins.items() if len(revisions) > 1] == []
-    assert {family for family in OF.values()} <= set(FAMILIES)
-    # every family of the table is some recipe's, or a relative that a folder may be of
-    used = {family for path in HUB for prefix, family in OF.items() if path.stem.startswith(prefix)}
-    assert set(FAMILIES) - used == {"mistral"}
+@pytest.mark.parametrize(("model", "method"), HUB, ids=lambda part: getattr(part, "name", part))
+def test_every_stage_fits_the_card_that_the_recipe_names(model: table.Model, method: str) -> None:
+    found, (cards, size) = of(model, method), model.card(method)
+    old = size <= 16 and found.compute.precision == "auto"  # such cards may have no bf16
+    for precision in ("bf16", "fp16") if old else ("bf16",):
+        for job, *_ in jobs.planned(found, model.shape, precision, cards, SETS):
+            if job.name == "base" or (job.name == "benchmark" and model.spills(method)):
+                continue
+            assert memory.peak(job) / memory.GIB <= HOLDS[size], (job.name, precision)
+
+
+def test_the_table_names_known_models_of_all_families() -> None:
+    assert len({model.repo for model in MODELS}) == len({model.name for model in MODELS}) == len(MODELS)
+    families = {
+        model.name: {family for start, family in OF.items() if model.name.startswith(start)} for model in MODELS
+    }
+    assert {name for name, found in families.items() if len(found) != 1} == set()
+    # every family of the toys is some recipe's, or a relative that a folder may be of
+    assert set(FAMILIES) - set().union(*families.values()) == {"mistral"}
+    assert {model.shape.family for model in MODELS} <= set(shapes.FAMILIES)
+
+
+QWEN, TINY = "qwen3-8b-full", "tiny"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "told"),
+    [
+        (QWEN, {"sft.keep": "best"}, "sft.keep: found best with compute.launch fsdp2"),
+        (QWEN, {"sft.method": "qlora"}, "sft.method: found qlora with compute.launch fsdp2"),
+        (QWEN, {"reward.optimizer": "adamw8bit"}, "reward.optimizer: found adamw8bit with compute.launch fsdp2"),
+        (QWEN, {"rlhf.method": "qlora", "rlhf.optimizer": "adamw8bit"}, ""),  # in one process
+        (QWEN, {"compute.device": "cpu"}, ""),
+        (QWEN, {"compute.launch": "zero2", "rlhf.optimizer": "adamw8bit"}, "rlhf.optimizer: found adamw8bit"),
+        (QWEN, {"compute.launch": "zero3", "compute.device": "cpu"}, "zero3 needs a GPU"),
+        (QWEN, {"base.repo": ""}, "base.repo: found"),
+        (TINY, {"sft.optimizer": "paged_adamw8bit"}, "sft.optimizer: found paged_adamw8bit with compute.device cpu"),
+        (TINY, {"rlhf.batch": 30}, "rlhf.batch: found 30 answers, 1 times in a step"),
+        (TINY, {"rlhf.generations": 1}, "rlhf.generations: found 1; rloo compares"),
+        (TINY, {"rlhf.algorithm": "ppo", "compute.launch": "ddp"}, "found ppo with compute.launch ddp"),
+        (TINY, {"rlhf.algorithm": "ppo", "compute.precision": "fp16"}, "found ppo with compute.precision fp16"),
+        (TINY, {"rlhf.algorithm": "ppo", "rlhf.generations": 1}, ""),
+        (TINY, {"base.heads": 5}, "base.hidden: found 96"),
+        (TINY, {"base.block": 1024}, "base.block: found 1024"),
+        (TINY, {"reward.context": 1024}, "reward.context: found 1024; the model reads at most base.context (512)"),
+        ("gemma-3-1b-lora", {"compute.precision": "auto"}, "compute.precision: found auto with google/gemma-3-1b-it"),
+        ("gemma-3-1b-lora", {"compute.precision": "auto", "compute.device": "cpu"}, ""),
+        ("gemma-3-4b-qlora", {"compute.precision": "fp16"}, "compute.precision: found fp16"),
+        ("gemma-3-4b-lora", {"compute.precision": "fp32"}, ""),
+    ],
+)
+def test_keys_that_cannot_be_followed_together_are_refused_by_name(
+    name: str, changes: dict[str, Any], told: str
+) -> None:
+    tree = paramfile.load(FILES[0].with_name(f"{name}.yaml"))
+    for path, value in changes.items():
+        section, key = path.split(".")
+        assert key in tree[section]
+        tree[section][key] = value
+    if not told:
+        assert paramfile.typed(recipes.Recipe, tree, "recipes/x.yaml")
+        return
+    with pytest.raises(Refusal) as caught:
+        paramfile.typed(recipes.Recipe, tree, "recipes/x.yaml")
+    assert str(caught.value).startswith("recipes/x.yaml: ") and told in str(caught.value)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    tree = paramfile.load(FILES[0].with_name(f"{QWEN}.yaml"))
+    tree["sft"] |= {"keep": "best", "optimizer": "adafactor"}
+    with pytest.raises(Refusal) as caught:
+        paramfile.typed(recipes.Recipe, tree, "recipes/x.yaml")
+    assert [line.split(": found")[0] for line in str(caught.value).splitlines()] == [
+        "recipes/x.yaml: sft.optimizer", "recipes/x.yaml: sft.keep"
+    ]  # fmt: skip
+
+
+def test_check_warns_of_a_branch_and_of_nothing_else(tmp_path: Path, root: Path, run: Callable[..., Any]) -> None:
+    (tmp_path / "recipes").symlink_to(root / "recipes")
+    dials = (root / "params.yaml").read_text(encoding="utf-8")
+    words = ["stages.check", "params.yaml", "recipes", root / "launch", "data/checked", "data/launch.yaml"]
+    for name, warned in (("tiny", 0), ("qwen3-0.6b-lora", 0), ("sailor2-8b-lora", 1)):
+        (tmp_path / "params.yaml").write_text(dials.replace("recipe: tiny", f"recipe: {name}", 1), encoding="utf-8")
+        told = run(tmp_path, *words)
+        assert (told.returncode, len(told.stderr.splitlines())) == (0, warned), told.stderr
+    assert told.stderr.startswith("warning: recipes/sailor2-8b-lora.yaml: base.revision: main of sail/Sailor2-8B-Chat")

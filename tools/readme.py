@@ -1,7 +1,7 @@
 """Keep the READMEs true: `python -m tools.readme` rewrites what is generated in them, `--check` only looks.
 
-A generated block stands between ``<!-- begin:name -->`` and ``<!-- end:name -->``: the graph as DVC draws it, and
-the scores as the report measured them.
+A generated block stands between ``<!-- begin:name -->`` and ``<!-- end:name -->``: the graph as DVC draws it,
+the scores as the report measured them, and the recipes as their table says.
 """
 
 import functools
@@ -12,12 +12,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.recipes import models
+
 READMES = (Path("README.md"), Path("README.vi.md"))
 BLOCK = re.compile(r"(<!-- begin:(\w+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 HEADS = {
     "README.md": ("model", "accuracy", "perplexity", "size"),
     "README.vi.md": ("mô hình", "độ chính xác", "perplexity", "dung lượng"),
 }
+RECIPES = {
+    "README.md": ("recipe", "full", "lora", "qlora", "licence"),
+    "README.vi.md": ("công thức", "full", "lora", "qlora", "giấy phép"),
+}
+GATED = {"README.md": "gated", "README.vi.md": "phải chấp nhận trên hub"}
 
 
 def graph(_: Path) -> str:
@@ -48,6 +55,16 @@ def scores(readme: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def recipes(readme: Path) -> str:
+    """The models of recipes/: GB of the card that each way to train one is meant for, and the licence."""
+    lines = ["| " + " | ".join(RECIPES[readme.name]) + " |", "|---|---|---|---|---|"]
+    for model in models():
+        cards = [str(model.cards.get(way, "–")).replace("x", " × ") for way in RECIPES[readme.name][1:4]]
+        licence = model.licence + (f" ({GATED[readme.name]})" if model.gated else "")
+        lines.append(f"| `{model.name}` | {' | '.join(cards)} | {licence} |")
+    return "\n".join(lines) + "\n"
+
+
 def stages(_: Path) -> str:
     """`dvc stage list`, an instance of each stage."""
     listing = subprocess.run(["dvc", "stage", "list", "--all"], check=True, capture_output=True, text=True).stdout
@@ -59,7 +76,12 @@ def stages(_: Path) -> str:
     return "```text\n" + "".join(f"{stage:<{width}}  {description}\n" for stage, description in seen.items()) + "```\n"
 
 
-MAKERS: dict[str, Callable[[Path], str]] = {"graph": graph, "scores": scores, "stages": stages}
+MAKERS: dict[str, Callable[[Path], str]] = {
+    "graph": graph,
+    "recipes": recipes,
+    "scores": scores,
+    "stages": stages,
+}
 
 
 def made(block: str, path: Path) -> str:

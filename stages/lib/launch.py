@@ -4,8 +4,9 @@ The recipe's ``compute.launch`` names an accelerate config in launch/, which the
 ``data/launch.yaml``, so that an edit of one that is not in use reruns nothing. Its ``num_processes`` counts the
 processes; without it every GPU gets one. One step of the optimiser sees batch x accumulate x processes rows, the same
 rows in the same order as one process with that many. The stage's process becomes the launcher itself (exec), so its
-output, its signals and its end are the launcher's, and no process outlives it. Not covered: several machines, and
-pretraining from nothing.
+output, its signals and its end are the launcher's, and no process outlives it. Where weights lie in shards, rlhf
+keeps to one process on one GPU: it draws answers, which would gather all weights at every token. Not covered: several
+machines, and pretraining from nothing.
 """
 
 import math
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
 
 CONFIG = Path("data/launch.yaml")
 LAUNCHED = "VIET_LLM_LAUNCHED"  # set for the launcher and all that it starts
-SHARDING = ("fsdp2", "zero3")  # no process holds all weights
-DEEPSPEED = ("zero2", "zero3")
+SHARDING = recipes.SHARDING
 
 
 def enter(compute: recipes.Compute, tuning: recipes.Tuning, config: Path = CONFIG) -> None:
     """Begin a stage's main: return at once in the only process, or in one of many; else turn into the launcher."""
-    if compute.launch == "single":
+    if alone(compute, tuning):
         show_one_gpu()
         return
     if LAUNCHED in os.environ:
@@ -46,30 +46,20 @@ def enter(compute: recipes.Compute, tuning: recipes.Tuning, config: Path = CONFI
     os.execve(sys.executable, words, os.environ | {LAUNCHED: compute.launch})
 
 
+def alone(compute: recipes.Compute, tuning: recipes.Tuning) -> bool:
+    """Whether the stage is one process, by its recipe or since it draws answers from a model that would be sharded."""
+    draws = isinstance(tuning, recipes.Online | recipes.Offline)
+    return compute.launch == "single" or (draws and compute.launch in SHARDING)
+
+
 def check(compute: recipes.Compute, tuning: recipes.Tuning) -> None:
     """Refuse what can't work, before anything is started."""
     from importlib.util import find_spec
 
-    launch = compute.launch
-    if tuning.method == "qlora" and launch in SHARDING:
-        raise Refusal(
-            f"compute.launch: found {launch} with method qlora; 4-bit weights can't be cut into shards here: take ddp,"
-            " which keeps them whole on every GPU, or method: lora"
-        )
-    if tuning.optimizer != "adamw" and launch in (*SHARDING, *DEEPSPEED):
-        raise Refusal(
-            f"compute.launch: found {launch} with optimizer {tuning.optimizer}; only adamw can keep its states in"
-            " shards, and in shards they are small: take optimizer: adamw, or launch: ddp"
-        )
-    if isinstance(tuning, recipes.Online | recipes.Offline) and launch in SHARDING:
-        raise Refusal(
-            f"compute.launch: found {launch}, but rlhf draws answers, which would gather all weights at every token:"
-            " take ddp or zero2"
-        )
-    if launch in DEEPSPEED and compute.device == "cpu":
-        raise Refusal(f"compute.launch: {launch} needs a GPU; on a CPU take ddp or fsdp2")
-    if launch in DEEPSPEED and find_spec("deepspeed") is None:
-        raise Refusal(f"compute.launch: {launch} needs DeepSpeed: pip install deepspeed, or take fsdp2")
+    if found := list(recipes.untrainable(compute, tuning)):
+        raise Refusal("\n".join(found))
+    if compute.launch in recipes.DEEPSPEED and find_spec("deepspeed") is None:
+        raise Refusal(f"compute.launch: {compute.launch} needs DeepSpeed: pip install deepspeed, or take fsdp2")
 
 
 def processes_wanted(compute: recipes.Compute, config: Path) -> int:

@@ -97,6 +97,8 @@ def explain(error: ValidationError, annotation: Any, value: Any, place: str, pat
             found = found.get(key) if isinstance(found, dict) else None
         if fault["type"] == "extra_forbidden":
             lines.append(f"{place}: {where} is a key that no stage reads; remove it or correct its name")
+        elif fault["type"] == "value_error" and not where:  # of several keys, which it names itself
+            lines += [f"{place}: {line}" for line in str(fault["ctx"]["error"]).splitlines()]
         elif fault["type"] == "missing":
             lines.append(f"{place}: {where} is missing; allowed: {allowed(expected)}")
         else:
@@ -132,4 +134,5 @@ def in_words(schema: dict[str, Any]) -> str:
     names = {"integer": "a whole number", "number": "a number", "string": "a text", "boolean": "true or false"}
     words = names.get(schema.get("type", ""), "a value")
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "pattern": "matching"}
+    bounds["minLength"] = "of a length of at least"
     return " ".join([words, *(f"{phrase} {schema[name]}" for name, phrase in bounds.items() if name in schema)])

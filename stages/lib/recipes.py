@@ -1,12 +1,17 @@
 """What may stand in a recipe: every key, its type and its bounds.
 
 Like params.yaml's own schemas (``stages/lib/params.py``) these hold no defaults and can do nothing but raise, so they
-are no dependency of any stage. Not covered: whether a model fits the machine (``tools/plan.py``).
+are no dependency of any stage. What two keys can't do together is told here, too, so that ``check`` and ``make plan``
+see it before anything runs. Not covered: whether a model fits the machine (``tools/plan.py``), and what only the
+machine can tell, such as whether DeepSpeed is installed (``stages/lib/launch.py``).
 """
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from stages.lib import params
 from stages.lib.params import Count, Section, Share
@@ -14,6 +19,8 @@ from stages.lib.params import Count, Section, Share
 Launch = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 Optimizer = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
 Method = Literal["full", "lora", "qlora"]
+SHARDING: tuple[Launch, ...] = ("fsdp2", "zero3")  # no process holds all weights
+DEEPSPEED: tuple[Launch, ...] = ("zero2", "zero3")
 
 
 class Compute(params.Compute):
@@ -42,7 +49,7 @@ class Hub(Section):
     """A published model: a hub repository at a pinned revision, or a folder."""
 
     source: Literal["hub"]
-    repo: str
+    repo: Annotated[str, Field(min_length=1)]
     revision: str
     grow: Count  # Vietnamese pieces that are added to its vocabulary
 
@@ -141,3 +148,98 @@ class Recipe(BaseModel):
     reward: Reward
     rlhf: Rlhf
     benchmark: Benchmark
+
+    @model_validator(mode="after")
+    def sound(self) -> Self:
+        """Refuse keys that can't be followed together, all of them at once."""
+        found = list(unreadable(self))
+        for tuning in (self.sft, self.reward, self.rlhf):
+            found += untrainable(self.compute, tuning)
+        if found:
+            raise ValueError("\n".join(dict.fromkeys(found)))
+        return self
+
+
+def unreadable(recipe: Recipe) -> Iterator[str]:
+    """What the base model can't do: a line for each key, with what was found and what to do."""
+    base, compute = recipe.base, recipe.compute
+    if isinstance(base, Hub):
+        if "gemma-3" in base.repo.lower() and (compute.precision == "fp16" or risks_fp16(compute)):
+            yield (
+                f"compute.precision: found {compute.precision} with {base.repo}, whose activations are beyond what fp16"
+                " can hold (auto is fp16 on GPUs before Ampere); take bf16, or fp32 where the GPU has no bf16"
+            )
+        return
+    if base.hidden % base.heads:
+        yield f"base.hidden: found {base.hidden}, which base.heads ({base.heads}) does not divide; change one of them"
+    if base.block > base.context:
+        yield f"base.block: found {base.block}; it can't be longer than base.context ({base.context})"
+    for name in ("sft", "reward", "rlhf"):
+        context = getattr(getattr(recipe, name), "context", 0)
+        if context > base.context:
+            yield f"{name}.context: found {context}; the model reads at most base.context ({base.context}) tokens"
+
+
+def risks_fp16(compute: Compute) -> bool:
+    """Whether ``auto`` can come to mean fp16."""
+    return compute.precision == "auto" and compute.device == "auto"
+
+
+def untrainable(compute: Compute, tuning: Tuning) -> Iterator[str]:
+    """What a training section can't follow: a line for each key, with what was found and what to do."""
+    alone = isinstance(tuning, Online | Offline)  # of what shards, rlhf takes one process
+    name, launch = "rlhf" if alone else type(tuning).__name__.lower(), compute.launch
+    shards = launch in SHARDING and not alone
+    if launch in DEEPSPEED and compute.device == "cpu":
+        yield f"compute.launch: found {launch} with compute.device cpu; {launch} needs a GPU: take ddp or fsdp2"
+    if shards and tuning.method == "qlora":
+        yield (
+            f"{name}.method: found qlora with compute.launch {launch}; 4-bit weights can't be cut into shards here:"
+            " take launch: ddp, which keeps them whole on every GPU, or method: lora"
+        )
+    if (shards or launch == "zero2") and tuning.optimizer != "adamw":
+        yield (
+            f"{name}.optimizer: found {tuning.optimizer} with compute.launch {launch}; only adamw can keep its states"
+            " in shards, and in shards they are small: take optimizer: adamw, or launch: ddp"
+        )
+    if tuning.optimizer == "paged_adamw8bit" and compute.device == "cpu":
+        yield (
+            f"{name}.optimizer: found paged_adamw8bit with compute.device cpu; it needs a GPU, whose memory it pages:"
+            " take adamw8bit or adamw"
+        )
+    if isinstance(tuning, Sft) and shards and tuning.keep == "best":
+        yield (
+            f"sft.keep: found best with compute.launch {launch}; it holds a whole copy of the weights, which {launch}"
+            " spreads: take keep: last"
+        )
+    if isinstance(tuning, Online):
+        yield from undrawable(compute, tuning)
+
+
+def undrawable(compute: Compute, rlhf: Online) -> Iterator[str]:
+    """What learning from answers can't follow."""
+    if rlhf.batch * rlhf.accumulate % rlhf.generations:
+        yield (
+            f"rlhf.batch: found {rlhf.batch} answers, {rlhf.accumulate} times in a step, which rlhf.generations"
+            f" ({rlhf.generations}) does not divide; change one of them"
+        )
+    if rlhf.algorithm != "ppo" and rlhf.generations < 2:
+        yield (
+            f"rlhf.generations: found {rlhf.generations}; {rlhf.algorithm} compares answers to the same prompt: raise"
+            " it to 2 or more, or take algorithm: ppo"
+        )
+    ppo = "rlhf.algorithm: found ppo with compute."
+    if rlhf.algorithm == "ppo" and compute.launch != "single":
+        yield f"{ppo}launch {compute.launch}; it runs in one process: take single, or rloo"
+    if rlhf.algorithm == "ppo" and compute.precision == "fp16":
+        yield f"{ppo}precision fp16, whose gradients it doesn't scale; take bf16 or fp32, or rloo"
+
+
+def moving(base: Base) -> str:
+    """A warning where the base model can change under its name; nothing where a commit or a folder is named."""
+    if isinstance(base, Scratch) or Path(base.repo).is_dir() or re.fullmatch("[0-9a-f]{40}", base.revision):
+        return ""
+    return (
+        f"base.revision: {base.revision} of {base.repo} is a branch or a tag, which can move; once base has run,"
+        " models/base/origin.json names the commit to write here"
+    )
