@@ -265,8 +265,6 @@ def test_an_answer_ends_at_any_of_the_models_ends(tokenizer: Any) -> None:
     end, other, word = tokenizer.eos_token_id, 300, 301
 
     class Fixed:
-        """Says the same to everybody; of two who are asked at once, one goes on to the end of the room."""
-
         device = "cpu"
         generation_config = SimpleNamespace(eos_token_id=[other, end])
 
