@@ -103,8 +103,8 @@ def head(model: Model, method: str) -> Iterator[str]:
             if known
             else "It may hold pickles alone, which was not looked up. If base says so, convert them, once:"
         )
-        yield f"python -m tools.convert {model.repo} {model.revision} data/hub/{model.name}"
-        yield f"and let base.repo below be data/hub/{model.name}."
+        yield f"python -m tools.convert {model.repo} {model.revision} data/{model.name}"
+        yield f"and let base.repo below be data/{model.name}."
     yield "Written by tools/recipes.py from its table: make changes in a copy under another name."
 
 
