@@ -65,7 +65,7 @@ def main(
                 " it if its records are longer, else look at the split stage's counts"
             )
     if sft.mode == "chat":
-        lessons.check_end(rows, stops(learner, tokenizer))
+        lessons.check_end(rows, models.ends(learner, tokenizer))
     held_out.sort(key=lambda row: len(row["input_ids"]))  # batches of like length are faster to read
     more: dict[str, Any] = {}
     if sft.packing:
@@ -134,12 +134,6 @@ def lesson(table: Any, tokenizer: Any, sft: recipes.Sft) -> tuple[list[lessons.R
     if counts["truncated"] and launch.leads():
         print(f"{table}: {lessons.told(counts, sft.context)}", file=sys.stderr)
     return rows, dict(counts)
-
-
-def stops(model: Any, tokenizer: Any) -> list[int]:
-    """The tokens at which the model stops to speak."""
-    ends = model.generation_config.eos_token_id
-    return [tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from stages.lib import paramfile, recipes
 from stages.lib.contract import Refusal, suggest
-from stages.lib.hub import COMMIT
 from tools import advice, jobs, machine, memory, shapes, work
 from tools.jobs import Planned
 from tools.memory import GIB
@@ -89,7 +88,7 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
     by = f"{recipe.compute.launch} × {processes}" if shared else "one process"
     lines = [
         f"{name}: a {shape.family} of {short(shapes.parameters(shape))} parameters (from {source}), {precision}, {by}",
-        *(line for told in warnings(recipe, shape, card, precision, processes) for line in wrapped(f"warning: {told}")),
+        *(line for told in warnings(recipe, card, precision, processes) for line in wrapped(f"warning: {told}")),
         f"Memory of a process in GiB, on {card.name} ({card.memory:.0f} GiB)",
         "",
         *memory_table(found, room),
@@ -105,19 +104,11 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def warnings(recipe: recipes.Recipe, shape: shapes.Shape, card: Card, precision: str, processes: int) -> Iterator[str]:
+def warnings(recipe: recipes.Recipe, card: Card, precision: str, processes: int) -> Iterator[str]:
     """What may make another model than this one, or none at all, and what was asked for in vain."""
     base, launch = recipe.base, recipe.compute.launch
-    if isinstance(base, recipes.Hub) and not Path(base.repo).is_dir() and not COMMIT.fullmatch(base.revision):
-        yield (
-            f"base.revision: {base.revision} of {base.repo} is a branch or a tag, which can move: the same recipe may"
-            " give another model tomorrow. Write a commit there; models/base/origin.json names it once base has run"
-        )
-    if shape.family.startswith("gemma3") and precision == "fp16":
-        yield (
-            f"{card.name} has no bf16, and Gemma 3's layers add up to more than fp16 can hold: set compute.precision:"
-            " fp32, or take a card with bf16"
-        )
+    if told := recipes.moving(base):
+        yield told
     if precision == "bf16" and not card.bf16 and card.fp16:
         yield f"compute.precision: found bf16, which {card.name} does not have: take auto or fp32, or a newer card"
     if recipe.compute.device == "cpu" and card.fp16:
