@@ -295,5 +295,4 @@ def test_only_the_recipes_own_tokenizer_counts(root: Path, tmp_path: Path, monke
 )
 def test_what_may_go_wrong_is_told_first(repo: str, card: plan.Card, precision: str, processes: int, said: str) -> None:
     recipe = hub(repo)
-    shape, _ = shapes.of(recipe.base)
     assert any(said in told for told in plan.warnings(recipe, card, precision, processes))
