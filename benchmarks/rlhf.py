@@ -22,7 +22,7 @@ OFFLINE = {
 METHODS: dict[str, dict[str, Any]] = {
     "rloo": {},
     "grpo": {"algorithm": "grpo", "beta": 0.1},
-    "ppo": {"algorithm": "ppo", "lr": 0.001, "beta": 0.2},
+    "ppo": {"algorithm": "ppo", "lr": 0.0007, "beta": 0.7},
     "dpo": {"algorithm": "dpo", **OFFLINE},
     "kto": {"algorithm": "kto", **OFFLINE, "lr": 0.0005},
     "orpo": {"algorithm": "orpo", **OFFLINE},
