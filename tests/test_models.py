@@ -123,8 +123,8 @@ def test_an_answer_ends_at_any_of_the_models_ends(tokenizer: Any) -> None:
         device = "cpu"
         generation_config = SimpleNamespace(eos_token_id=[other, end])
 
-        def generate(self, input_ids: torch.Tensor, eos_token_id: list[int], **_: Any) -> torch.Tensor:
-            assert eos_token_id == [end, other]
+        def generate(self, input_ids: torch.Tensor, generation_config: Any = None, **told: Any) -> torch.Tensor:
+            assert (generation_config.eos_token_id if generation_config else told["eos_token_id"]) == [end, other]
             said = torch.tensor([[word, other, tokenizer.pad_token_id], [word, word, word]])
             return torch.cat([input_ids, said[: len(input_ids)]], 1)
 
