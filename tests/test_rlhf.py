@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stages import base
-from stages.lib import models, ppo, recipes
+from stages.lib import models, online, ppo, recipes, weights
 from stages.lib.contract import Refusal
 from tests import families, toy_rlhf
 from tests.toy_rlhf import COMPUTE, DROPPING, OFFLINE, ONLINE, Home
@@ -190,3 +190,11 @@ def test_what_is_wrong_is_refused_and_no_model_is_written(home: Home, tmp_path: 
         assert points[0]["step"] == 0 and "prompts" in points[0] and points[-1]["step"] > 0
         (out / "h.json").unlink()
     assert list(out.iterdir()) == []
+
+
+def test_ppo_is_refused_where_auto_comes_to_mean_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "precision", lambda _: "fp16")
+    section = ONLINE.model_copy(update={"algorithm": "ppo"})
+    with pytest.raises(Refusal, match=r"compute\.precision.* fp16, whose gradients"):
+        online.check(section, COMPUTE.model_copy(update={"precision": "auto"}))
+    online.check(ONLINE, COMPUTE.model_copy(update={"precision": "auto"}))
