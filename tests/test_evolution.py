@@ -12,13 +12,8 @@ import pytest
 from stages.lib import briefs, evolution
 from stages.lib.contract import Refusal
 from stages.lib.tasks import Task
+from tests.inventor import task
 from tools.inputs import inputs
-
-ANSWER = "Đây là một câu trả lời ngắn gọn."
-
-
-def task(instruction: str, output: str = ANSWER, about: str = "") -> Task:
-    return {"instruction": instruction, "input": about, "output": output}
 
 
 def test_the_lists_are_long_and_a_deck_deals_each_entry_as_often_as_any_other() -> None:

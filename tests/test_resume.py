@@ -1,19 +1,16 @@
 """A run that is killed anywhere and started again gives the bytes of one that was not."""
 
-import fcntl
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from stages.lib import checkpoints, determinism, launch
-from stages.lib.contract import Refusal
+from stages.lib import determinism
 from tests.conftest import Run
+from tests.digests import digests
 
 # Everything is imported once; each run is a fork of that, which may be killed.
 RUNS = """
@@ -144,14 +141,6 @@ print(json.dumps({
 """
 
 
-def digests(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, dict[str, list[int]], str]:
     folder = tmp_path_factory.mktemp("runs")
@@ -203,76 +192,6 @@ def test_the_best_evaluation_is_kept(runs: tuple[Path, dict[str, list[int]], str
     assert points[-1]["kept_eval_loss"] == min(losses.values())
 
 
-def test_a_kill_between_two_renames_leaves_the_checkpoint_before(tmp_path: Path) -> None:
-    where = checkpoints.Place(tmp_path / "part", 3, tmp_path / "last")
-    assert where.found is None
-    for name in ("old", "part/checkpoint-6"):
-        (tmp_path / name).mkdir(parents=True)
-    assert where.found == tmp_path / "old"
-    checkpoints.publish(tmp_path / "part/checkpoint-6")
-    assert where.found == tmp_path / "last" and not (tmp_path / "old").exists()
-
-
-def test_one_process_of_many_copies_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.setenv(launch.LAUNCHED, "ddp")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for rank, kept in (("0", 1.0), ("1", 2.0)):
-        monkeypatch.setenv("RANK", rank)
-        model = torch.nn.Linear(2, 2)
-        best = checkpoints.Best(model, checkpoints.Place(Path("x"), 0))
-        torch.nn.init.constant_(model.weight, 1.0)
-        best.offer(3, 0.5)
-        torch.nn.init.constant_(model.weight, 2.0)
-        best.offer(6, 0.7)
-        best.restore()
-        assert (best.step, best.loss, float(model.weight.detach()[0, 0])) == (3, 0.5, kept)
-        assert bool(best.weights) == (rank == "0")
-
-
-def test_another_run_has_another_key(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.write_text("a")
-    first = checkpoints.key("sft", [data], (1, "auto"))
-    assert first == checkpoints.key("sft", [data], (1, "auto"))
-    assert first != checkpoints.key("sft", [data], (2, "auto"))
-    assert first != checkpoints.key("sft", [data], (1, 0.5))
-    assert first != checkpoints.key("reward", [data], (1, "auto"))
-    data.write_text("b")
-    assert first != checkpoints.key("sft", [data], (1, "auto"))
-
-
-def test_one_process_at_a_time_works_on_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    with checkpoints.place("sft", 3, [], 1) as where:
-        with checkpoints.place("sft", 3, [], 2) as other:  # another run is no hindrance
-            assert other.scratch != where.scratch
-        with pytest.raises(Refusal, match=rf"process {os.getpid()} trains this very run already; wait for it, or end"):
-            checkpoints.place("sft", 3, [], 1).__enter__()
-        assert where.scratch.is_dir()
-    assert not list(checkpoints.root().iterdir())
-
-
-@pytest.mark.parametrize(("days", "stays"), [(29, True), (31, False)])
-def test_what_nobody_goes_on_with_is_removed_after_a_month(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], days: int, stays: bool
-) -> None:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    homes = [checkpoints.root() / name for name in ("sft-left", "reward-left", "sft-busy")]
-    then = time.time() - days * 24 * 3600
-    for home in homes:
-        (home / "last").mkdir(parents=True)
-        (home / "lock").touch()
-        for path in (home / "lock", home / "last", home):
-            os.utime(path, (then, then))
-    with (homes[2] / "lock").open() as busy:
-        fcntl.flock(busy, fcntl.LOCK_EX)
-        with checkpoints.place("sft", 3, [], 1):
-            assert [home.is_dir() for home in homes] == [stays, stays, True]
-    assert (f"{homes[0]} is removed: nobody went on with it for a month" in capsys.readouterr().err) is not stays
-
-
 STAGE = """
 import sys
 from pathlib import Path
@@ -305,11 +224,3 @@ def test_dvc_repro_goes_on_where_its_stage_failed(project: Path, run: Run) -> No
     assert not subprocess.run(ignored, cwd=project, check=True, capture_output=True).stdout
     assert repro(1) == (0, 1)
     assert (project / "model").read_text(encoding="utf-8") == "went on"
-
-
-@pytest.mark.parametrize(
-    ("save", "steps", "found"), [(0, 1000, (20, None)), (3, 40, (1, 3)), (50, 1000, (20, 40)), (7, 1000, (7, 7))]
-)
-def test_a_checkpoint_falls_on_a_logged_step(save: int, steps: int, found: tuple[int, int | None]) -> None:
-    told = checkpoints.Place(Path("x"), save).arguments(steps)
-    assert (told["logging_steps"], told.get("save_steps")) == found

@@ -4,8 +4,7 @@ import pytest
 
 from stages.lib import tasks
 from stages.lib.tasks import Task
-
-ANSWER = "Đây là một câu trả lời ngắn gọn."
+from tests.inventor import ANSWER, task
 
 NO_ORDERS = [  # to draw, to play or to look at something
     "Hướng dẫn tải ảnh từ điện thoại sang máy tính",
@@ -19,10 +18,6 @@ NO_ORDERS = [  # to draw, to play or to look at something
     "Quay đầu xe ở đâu thì bị phạt?",
     "Chụp X-quang có hại không?",
 ]
-
-
-def task(instruction: str, output: str = ANSWER, about: str = "") -> Task:
-    return {"instruction": instruction, "input": about, "output": output}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ CHECKS = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.chec
 WALK = "The old man walks along the river every morning. He feeds the ducks with his grandson."
 WALK_VI = "Sáng nào ông cụ cũng đi dạo dọc bờ sông. Ông cho vịt ăn cùng đứa cháu trai của mình."
 LONGER = "Rồi hai ông cháu về nhà ăn sáng, tưới cây trong vườn, đọc báo, chơi cờ và kể chuyện đời xưa cho nhau nghe."
-THEN = "They talk about the weather."
 CODE = "Write a loop:\n```python\nfor name in names:\n    print(name)\n```"
 
 

@@ -25,7 +25,6 @@ shape = recipes.Scratch(source="scratch", vocabulary=400, hidden=32, layers=2, h
                         steps=4, lr=0.01, warmup=0.1)
 models.save(models.new_llama(shape, tokenizer), tokenizer, Path("base"))
 """
-Changes = dict[str, object]
 
 
 def started(*words: str, folder: Path, root: Path, **variables: str) -> "subprocess.Popen[str]":

@@ -1,0 +1,38 @@
+"""ORPO's loss by hand, and which rows teach which algorithm. Not covered: whole runs (``test_rlhf.py``)."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.lib import offline
+from stages.lib.contract import Refusal
+from tests import toy_rlhf
+from tests.toy_rlhf import OFFLINE, Home
+
+pytestmark = toy_rlhf.DEPRECATED
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return Home(tmp_path_factory.mktemp("rlhf"))
+
+
+def test_orpo_is_cross_entropy_and_the_odds_of_both_answers() -> None:
+    sums, lengths = torch.tensor([-2.0, -6.0, -4.0, -4.0]), torch.tensor([2.0, 3.0, 2.0, 4.0])
+    p = [math.exp(-1), math.exp(-2), math.exp(-2), math.exp(-1)]
+    odds = [x / (1 - x) for x in p]
+    expected = 8 / 5 - 0.5 * sum(
+        math.log(1 / (1 + math.exp(-math.log(odds[row] / odds[row + 2])))) for row in range(2)
+    ) / 2  # fmt: skip
+    assert float(offline.odds_ratio_loss(sums, lengths, 0.5)) == pytest.approx(expected)
+    assert torch.isfinite(offline.odds_ratio_loss(torch.zeros(2), torch.ones(2), 0.5))
+
+
+def test_single_verdicts_teach_kto_and_nothing_else(home: Home, tmp_path: Path) -> None:
+    kto = OFFLINE.model_copy(update={"algorithm": "kto"})
+    assert home.run(kto, tmp_path, {"preferences_train": home.verdicts})[0]["ranked"] == 8
+    for name in ("dpo", "orpo"):
+        with pytest.raises(Refusal, match=rf"verdicts\.parquet holds nothing that {name} learns from"):
+            home.run(OFFLINE.model_copy(update={"algorithm": name}), tmp_path, {"preferences_train": home.verdicts})

@@ -1,0 +1,152 @@
+"""Several processes learn what one learns, go on where they were killed, and end together."""
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import toy
+
+CASES: dict[str, dict[str, Any]] = {
+    "single": {"accumulate": 2},
+    "ddp": {"save": 2},
+    "fsdp2": {"save": 2},
+    "fsdp2 alone": {"accumulate": 2, "processes": 1},
+    "single lora": {"accumulate": 2, "method": "lora"},
+    "single bf16": {"accumulate": 2, "precision": "bf16"},
+    "fsdp2 bf16": {"precision": "bf16"},
+    "fsdp2 lora": {"method": "lora", "gradient_checkpointing": True},
+}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    return toy.made(tmp_path_factory.mktemp("launch") / "start", root)
+
+
+@pytest.fixture(scope="module")
+def runs(start: Path, root: Path) -> dict[str, Path]:
+    """Each case trained, two at a time."""
+    folders = {
+        name: toy.copied(start, start.parent / name, root, name.split()[0], **changes)
+        for name, changes in CASES.items()
+    }
+    for names in (
+        ["single", "ddp"],
+        ["fsdp2", "single lora"],
+        ["fsdp2 lora", "fsdp2 alone"],
+        ["single bf16", "fsdp2 bf16"],
+    ):
+        for name, process in [(name, toy.trained(folders[name], root)) for name in names]:
+            output, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, f"{name}: {output[-3000:]}"
+            shared = "accumulate" not in CASES[name]
+            assert ("8 rows a step: batch 4 x accumulate 1 x 2 processes" in output) == shared
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("one", "many", "apart", "weights_apart"),
+    [
+        ("single", "ddp", 2e-5, 1e-5),
+        ("single", "fsdp2", 2e-5, 1e-5),
+        ("single", "fsdp2 alone", 2e-5, 1e-5),
+        ("single lora", "fsdp2 lora", 2e-5, 1e-5),
+        ("single bf16", "fsdp2 bf16", 2e-3, 1e-2),  # a loss of 5 that is rounded to 16 bits is off by 1e-2
+    ],
+)
+def test_two_processes_learn_what_one_learns(
+    runs: dict[str, Path], one: str, many: str, apart: float, weights_apart: float
+) -> None:
+    from safetensors.numpy import load_file
+
+    curves = [json.loads((runs[name] / "history.json").read_text(encoding="utf-8")) for name in (one, many)]
+    assert [point["step"] for point in curves[0]] == [point["step"] for point in curves[1]]
+    for alone, shared in zip(*curves, strict=True):
+        for key, times in {"loss": 1, "eval_loss": 1, "grad_norm": 5, "learning_rate": 0}.items():
+            assert (key in alone) == (key in shared)
+            assert alone.get(key, 0) == pytest.approx(shared.get(key, 0), abs=times * apart), (alone["step"], key)
+    assert curves[0][-1]["eval_loss"] < curves[0][0]["eval_loss"] - 0.1
+    files = [
+        sorted(str(path.relative_to(runs[name])) for path in (runs[name] / "model").rglob("*")) for name in (one, many)
+    ]
+    assert files[0] == files[1]
+    for file in (name for name in files[0] if name.endswith(".safetensors")):
+        alone, shared, before = (
+            load_file(path) for path in (runs[one] / file, runs[many] / file, runs[one] / "base/model.safetensors")
+        )
+        assert alone.keys() == shared.keys()
+        assert max(abs(alone[key] - shared[key]).max() for key in alone) < weights_apart
+        if file == "model/model.safetensors":
+            assert max(abs(alone[key] - before[key]).max() for key in alone) > 1e-3
+    configs = [(runs[name] / "model/config.json").read_text(encoding="utf-8") for name in (one, many)]
+    assert configs[0] == configs[1]
+
+
+def processes_in(folder: Path) -> set[int]:
+    """The processes whose current folder it is."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "cwd").readlink() == folder and b"stages.sft" in (entry / "cmdline").read_bytes():
+                    found.add(int(entry.name))
+            except OSError:  # it has ended since, or is another user's
+                continue
+    return found
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_the_processes_end_with_the_stage(start: Path, root: Path, how: signal.Signals) -> None:
+    folder = toy.copied(start, start.parent / how.name, root, "ddp", epochs=2000.0)
+    process = toy.trained(folder, root)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "rows a step" in line:
+            break
+    assert len(processes_in(folder)) >= 3  # the stage, which is the launcher now, and two that it started
+    process.send_signal(how)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    limit = time.monotonic() + 30
+    while processes_in(folder) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not processes_in(folder)
+    assert not (folder / "model").exists() and not (folder / "history.json").exists()
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
+def test_processes_that_were_killed_go_on_to_the_same_bytes(runs: dict[str, Path], root: Path, name: str) -> None:
+    folder = toy.copied(runs["ddp"].parent / "start", runs["ddp"].parent / f"{name} killed", root, name, **CASES[name])
+    process = toy.trained(folder, root)
+    limit = time.monotonic() + 200
+    while not (found := list(folder.glob("data/checkpoints/*/last"))) and time.monotonic() < limit:
+        time.sleep(0.01)
+    process.kill()
+    output, _ = process.communicate(timeout=60)
+    assert found and not (folder / "history.json").exists(), output[-3000:]
+    while processes_in(folder) and time.monotonic() < limit:
+        time.sleep(0.1)
+    last = next(place for place in (found[0], found[0].with_name("old")) if place.is_dir())
+    kept = json.loads((last / "points.json").read_text(encoding="utf-8"))
+    (last / "points.json").write_text(json.dumps([kept[0] | {"marked": 1}, *kept[1:]]), encoding="utf-8")
+    process = toy.trained(folder, root)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output[-3000:]
+    marked, *points = json.loads((folder / "history.json").read_text(encoding="utf-8"))
+    assert marked.pop("marked") == 1  # it did go on from there
+    assert [marked, *points] == json.loads((runs[name] / "history.json").read_text(encoding="utf-8"))
+    model = "model/model.safetensors"
+    assert (folder / model).read_bytes() == (runs[name] / model).read_bytes()
+    assert not list(folder.glob("data/checkpoints/*"))
+
+
+def test_what_a_process_refuses_is_said_and_ends_the_stage(start: Path, root: Path) -> None:
+    folder = toy.copied(start, start.parent / "refused", root, "ddp", context=4096)
+    process = toy.trained(folder, root)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0 and "error: sft.context: found 4096" in output
+    assert not (folder / "model").exists()
