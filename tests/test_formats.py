@@ -13,7 +13,7 @@ from tests.reading import read, read_bytes, texts
 
 def test_the_params_know_every_format() -> None:
     known = get_args(params.Source.model_fields["format"].annotation)
-    assert set(known) == {*formats.ROW_FORMATS, *formats.FILE_FORMATS}
+    assert set(known) == {*formats.ROW_FORMATS, "prohow", "lines"}
 
 
 SPELT = ["<noinput>", "< noinput >", "<No input>", "None", "No Input.", "no input", "N/A", "(Not applicable)", "NA", ""]

@@ -158,4 +158,3 @@ ROW_FORMATS: dict[str, Callable[[Iterable[Row | Refused]], Iterator[Parsed | Ref
     "preferences": each(preferences.preference),
     "text": each(article),
 }
-FILE_FORMATS = ("prohow", "lines")

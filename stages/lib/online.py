@@ -37,21 +37,10 @@ if TYPE_CHECKING:
 
 
 def check(rlhf: recipes.Online, compute: recipes.Compute) -> None:
-    """Refuse settings that can't be followed, before anything is loaded."""
-    if rlhf.batch * rlhf.accumulate % rlhf.generations:
-        raise Refusal(
-            f"rlhf.batch: found {rlhf.batch} answers, {rlhf.accumulate} times in a step, which rlhf.generations"
-            f" ({rlhf.generations}) does not divide; change one of them"
-        )
-    if rlhf.algorithm != "ppo" and rlhf.generations < 2:
-        raise Refusal(
-            f"rlhf.generations: found {rlhf.generations}; {rlhf.algorithm} compares answers to the same prompt, so"
-            " raise it to 2 or more, or take ppo"
-        )
-    if rlhf.algorithm == "ppo" and compute.launch != "single":
-        raise Refusal(f"compute.launch: found {compute.launch}; ppo runs in one process, so take single, or rloo")
-    if rlhf.algorithm == "ppo" and str(weights.dtype(compute)) == "torch.float16":
-        raise Refusal("compute.precision: found fp16, whose gradients ppo doesn't scale; take bf16 or fp32, or rloo")
+    """Refuse settings that can't be followed, before anything is loaded; what ``auto`` means is known only here."""
+    known = compute.model_copy(update={"precision": weights.precision(compute)})
+    if found := list(recipes.undrawable(known, rlhf)):
+        raise Refusal("\n".join(found))
 
 
 def rewarded(
