@@ -4,6 +4,7 @@ import json
 import math
 import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -230,25 +231,29 @@ def test_the_best_of_sharded_weights_is_refused_before_anything_starts(home: Hom
         sft.main(*words, seed=1, lr="auto", compute=spread, sft=PLAIN.model_copy(update={"keep": "best"}))
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[Callable[[int], None]]:
-    """A function after which no file can grow beyond so many bytes: a disk that is full, for this process."""
+    """A function after which no file can grow beyond so many bytes: a disk that is full, for this process.
+
+    No longer than need be: pytest's own words may go to a file.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield lambda most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_that_is_full_is_told_apart_from_other_errors(
-    home: Home, tmp_path: Path, small_files: Callable[[int], None]
-) -> None:
+def test_a_disk_that_is_full_is_told_apart_from_other_errors(home: Home, tmp_path: Path) -> None:
     for folder in ("run/part", "old/last"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "old/last/optimizer.pt").write_bytes(bytes(60_000_000))
     where = checkpoints.Place(tmp_path / "run/part", 3, tmp_path / "run/last")
     with pytest.raises(Exception, match="other"), fitting.explained(where):
         raise Exception("other")
-    small_files(1000)
-    with pytest.raises(Refusal, match=r"run begins anew; .* holds 0\.1 GB of 1 other runs"), fitting.explained(where):
+    begun_anew = pytest.raises(Refusal, match=r"run begins anew; .* holds 0\.1 GB of 1 other runs")
+    with small_files() as limit, begun_anew, fitting.explained(where):
+        limit(1000)
         home.tokenizer.save_pretrained(tmp_path / "run/part")
     assert not where.scratch.exists()
 
@@ -264,7 +269,7 @@ LAST_WORDS: dict[str, tuple[Any, str, int]] = {
 
 @pytest.mark.parametrize("full_at", LAST_WORDS)
 def test_a_disk_that_is_full_at_the_end_costs_no_step(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_files: Callable[[int], None], full_at: str
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_at: str
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     method = "lora" if full_at == "adapter" else "full"
@@ -275,18 +280,17 @@ def test_a_disk_that_is_full_at_the_end_costs_no_step(
 
     def full(*words: Any, **more: Any) -> Any:
         if "checkpoint-" not in str(words):  # these are written before
-            small_files(most)
+            limit(most)
         return call(*words, **more)
 
     def listening(points: list[training.Point]) -> Any:
         known.append(len(points))
         return made(points)
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, small_files() as limit:
         patch.setattr(owner, name, full)
         with pytest.raises(Refusal, match=r"no room on the disk.*make some and run it again"):
             home.run(tmp_path / "broken", method=method, save=3)
-    small_files(resource.RLIM_INFINITY)
     assert list((tmp_path / "broken").iterdir()) == []
     assert len(list((tmp_path / "data/checkpoints").glob("sft-*/last"))) == 1
     monkeypatch.setattr(training, "recorder", listening)
