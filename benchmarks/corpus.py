@@ -3,7 +3,8 @@
 Words are made of the sounds of Vietnamese (an onset, a rime, a tone) and drawn by Zipf's law; a record is a request
 from a template and an answer of sentences, some of them stock phrases that unrelated records share. Near three
 records in ten are copies: of another case, decomposed (NFD), with the tone on the other vowel, with 1 to 20% of their
-words replaced, left out or doubled, cut short, or continued; a copy may be copied again. Not covered: meaning.
+words replaced, left out or doubled, cut short, or continued; a copy may be copied again. In another corpus
+nearly all are letters of a few forms, whose gaps are filled in differently: strangers, only just. Not covered: meaning.
 """
 
 import unicodedata
@@ -59,6 +60,9 @@ PLACES = (
 )
 WORDS = 20_000
 CHUNK = 10_000
+FORMS = (7, 7, 8, 9)  # words before each gap: of the longer ones the letters are alike, of the shorter not quite
+GAPS = 10
+CHOICES = 12  # for one gap in four, as for a town or a month
 
 
 def syllables(rng: np.random.Generator) -> list[str]:
@@ -153,4 +157,21 @@ def make(count: int, seed: int = 1, share: float = 0.3) -> pa.Array:
         # one copy in ten is a copy of a copy
         source = int(rng.integers(fresh, len(texts))) if len(texts) > fresh and rng.random() < 0.1 else int(origin)
         texts.append(copied(rng, lexicon, texts[source]))
+    return pa.array([texts[place] for place in rng.permutation(count)], type=pa.large_string())
+
+
+def forms(count: int, seed: int = 1, share: float = 0.1) -> pa.Array:
+    """``count`` letters in random order, each a form with its gaps filled in; some are copies, as above."""
+    rng = np.random.default_rng(seed)
+    lexicon = words(rng)
+    edges = np.cumsum(zipf(len(lexicon)))
+    given = [[[lexicon[word] for word in rng.integers(len(lexicon), size=size)] for _ in range(GAPS)] for size in FORMS]
+    fresh = count - int(count * share)
+    texts = []
+    for form in rng.integers(len(FORMS), size=fresh):
+        drawn = np.searchsorted(edges, rng.random(GAPS))
+        drawn[::4] = rng.integers(CHOICES, size=len(drawn[::4]))
+        parts = [[*fixed, lexicon[min(word, len(lexicon) - 1)]] for fixed, word in zip(given[form], drawn, strict=True)]
+        texts.append(". ".join(" ".join(part) for part in parts))
+    texts += [copied(rng, lexicon, texts[origin]) for origin in rng.integers(fresh, size=count - fresh)]
     return pa.array([texts[place] for place in rng.permutation(count)], type=pa.large_string())

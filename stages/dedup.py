@@ -6,8 +6,8 @@ record with the highest quality, where the table has such a column, of equals th
 syllables, of equals the smallest id. Each drop names that record and how alike the two are, which in a chain of
 near-duplicates may be less than the threshold. Kinds are compared among themselves, good verdicts among good ones, and
 pairs ranked under one prompt are meant to be alike; a third record that is near both still joins them. Not covered:
-signs without letters or digits, to which the comparison is blind (2 + 3, 2 - 3); ten thousands of records of one long
-template that are each just too different, whose comparisons grow with their square.
+signs without letters or digits, to which the comparison is blind (2 + 3, 2 - 3); hundred thousands of records of one
+long template that differ too much, but in fillings of which there are few: their comparisons grow with their square.
 """
 
 import functools

@@ -6,8 +6,8 @@ keeps their shingle sets, exact Jaccard similarity decides, and families are the
 alike. Which pairs are alike is a function of the texts, so no order of rows, batches or threads can matter.
 
 Memory, by record: 4 bytes a band until the bands are sorted, then 4 for each band that makes it a suspect and 4
-for each shingle of a suspect; 41 bytes throughout; and a few batches. Not covered: which of a family is kept
-(``stages/dedup.py``).
+for each shingle of a suspect; 41 bytes throughout; and a few batches. A bucket of many takes, while it is worked on,
+about as much again as its rows' shingles. Not covered: which of a family is kept (``stages/dedup.py``).
 """
 
 from collections import deque

@@ -21,6 +21,7 @@ from stages.lib.params import Dedup
 from stages.lib.shingles import I64, TOKEN, U32, U64, Texts, digest, mix
 
 COMPILED_FROM = 1 << 25  # bytes of text: what numpy reads in the time that compiling takes
+COMPARED = 1 << 17  # pairs of rows in one band that are compared without compiling
 
 
 class Engine(NamedTuple):
@@ -71,7 +72,7 @@ def with_numpy(size: int, count: int) -> Engine:
             values[starts[row] : starts[row] + len(one)] = one
             sizes[row] = len(one)
 
-    return Engine(sketch, sets, connect)
+    return Engine(sketch, sets, connect_soon)
 
 
 def with_numba(size: int, count: int) -> Engine:
@@ -145,28 +146,28 @@ def connect(
             kept[row] = frozenset(values[starts[row] : starts[row] + sizes[row]].tolist())
         return kept[row]
 
-    def alike(row: int, other: int) -> bool:
-        related = siblings[row] and siblings[row] == siblings[other]
-        return not related and jaccard(shingles_of(row), shingles_of(other)) >= threshold
-
     for begin, end in itertools.pairwise(bounds.tolist()):
-        groups: list[list[int]] = []  # the rows of the bucket so far, by family
-        for row in members[begin:end].tolist():
-            for group in groups:
-                one, two = find(parent, row), find(parent, group[0])
-                if one != two and any(alike(row, other) for other in group):
-                    parent[max(one, two)] = min(one, two)
-            home: list[int] | None = None
-            for group in [group for group in groups if find(parent, group[0]) == find(parent, row)]:
-                if home is None:
-                    home = group
-                else:
-                    home += group
-                    groups = [other for other in groups if other is not group]
-            if home is None:
-                groups.append([row])
-            else:
-                home.append(row)
+        rows = members[begin:end].tolist()
+        if len({find(parent, row) for row in rows}) == 1:
+            continue
+        for row, other in itertools.combinations(rows, 2):
+            one, two = find(parent, row), find(parent, other)
+            related = siblings[row] and siblings[row] == siblings[other]
+            if one != two and not related and jaccard(shingles_of(row), shingles_of(other)) >= threshold:
+                parent[max(one, two)] = min(one, two)
+
+
+def connect_soon(
+    members: U32, bounds: I64, parent: U32, values: U32, starts: I64, sizes: U32, siblings: U64, threshold: float
+) -> None:
+    """The same, compiled where so many pairs are to be compared that compiling takes less time."""
+    counts = np.diff(bounds)
+    join = connect
+    if (counts * (counts - 1) // 2).sum() > COMPARED:
+        from stages.lib import overlap
+
+        join = overlap.connect
+    join(members, bounds, parent, values, starts, sizes, siblings, threshold)
 
 
 def find(parent: U32, row: int) -> int:
