@@ -112,7 +112,7 @@ def parquet(member: Member) -> Iterator[Row | Refused]:
             file = cast(BinaryIO, spooled)
         number = 0
         try:
-            with pq.ParquetFile(file) as table:
+            with pq.ParquetFile(file, pre_buffer=False) as table:  # else all of it is held at once
                 names = table.schema_arrow.names
                 if len(set(names)) < len(names):
                     raise Unreadable("two columns have the same name")
