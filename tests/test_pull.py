@@ -1,20 +1,17 @@
 """Pull from real servers on loopback that cut, refuse and change what they serve."""
 
-import errno
 import hashlib
 import random
 import re
 import resource
-import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub.errors import OfflineModeIsEnabled
 
 from stages import pull
-from stages.lib import fetch, fetch_errors
+from stages.lib import fetch
 from stages.lib.contract import Refusal
 from tests.upstream import PIECE, Reply, Server, serving
 
@@ -262,26 +259,6 @@ def test_a_login_is_taken_from_netrc(server: Server, tmp_path: Path, monkeypatch
     monkeypatch.setenv("NETRC", str(netrc))
     arrives(ask(server, "/login", Reply(DATA)))
     assert server.asked[-1].login.startswith("Basic ")
-
-
-@pytest.mark.parametrize(
-    ("error", "helps"),
-    [
-        (ConnectionResetError(errno.ECONNRESET, "reset"), True),
-        (TimeoutError(), True),
-        (OfflineModeIsEnabled(), False),
-        (ssl.SSLCertVerificationError(), False),
-        (OSError(errno.ENOSPC, "full"), False),
-        (FileNotFoundError("s3://bucket/key"), False),
-        (FileNotFoundError(errno.ENOENT, "none", "path"), False),
-        (ValueError("Protocol not known"), False),
-    ],
-)
-def test_only_what_may_pass_is_tried_again(error: Exception, helps: bool) -> None:
-    wrapped = RuntimeError("from a library")
-    wrapped.__cause__ = error
-    assert fetch_errors.passing(error) == helps
-    assert helps == fetch_errors.passing(wrapped)
 
 
 def test_no_secret_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
+
 from stages.lib import determinism, params
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-import torch  # noqa: E402
-from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402
-from transformers import (  # noqa: E402
-    BertConfig,
-    BertForSequenceClassification,
-    BertModel,
-    PreTrainedTokenizerFast,
-)
+determinism.pin(1, "cpu", 1)  # the kernels were chosen in conftest.py, before torch was imported
 
 COMPUTE = params.Compute(device="cpu", threads=1, precision="fp32")
 SPECIAL = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
