@@ -121,7 +121,7 @@ def test_other_families_learn_from_rewards_too(home: Home, tmp_path: Path, famil
     scorer.config.get_text_config().pad_token_id = scorer.config.pad_token_id = tokenizer.pad_token_id
     models.save(scorer, tokenizer, tmp_path / "judge")
     for algorithm in ("rloo", "ppo"):
-        section = ONLINE.model_copy(update={"algorithm": algorithm, "steps": 1})
+        section = ONLINE.model_copy(update={"algorithm": algorithm, "steps": 1, "temperature": 9.0})
         last = home.run(section, tmp_path, {"policy": tmp_path / "base", "judge": tmp_path / "judge"})[-1]
         assert last["kl_after"] > 0 and math.isfinite(last["perplexity_after"])
 
