@@ -88,11 +88,12 @@ def main(
         finished = launch.whole(trainer, lambda: load(device_map="cpu"))
         if not launch.leads():
             return
-        if reward.method != "full":
-            finished = adapters.merge(finished)
-        models.save(finished.to(weights.dtype(compute)), tokenizer, model)  # full ones were kept in fp32 to learn
-        counts = {"pairs": len(rows), "held_out_pairs": len(held_out), "left_out": left_out}
-        training.write_history(history, [{**points[0], **counts}, *points[1:]])
+        with fitting.all_or_none(model, history):
+            if reward.method != "full":
+                finished = adapters.merge(finished)
+            models.save(finished.to(weights.dtype(compute)), tokenizer, model)  # full ones were kept in fp32 to learn
+            counts = {"pairs": len(rows), "held_out_pairs": len(held_out), "left_out": left_out}
+            training.write_history(history, [{**points[0], **counts}, *points[1:]])
 
 
 def pairs(rows: Iterable[records.Record], tokenizer: Any, context: int) -> tuple[list[dict[str, list[int]]], int]:

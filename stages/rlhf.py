@@ -18,6 +18,7 @@ from stages.lib import (
     contract,
     determinism,
     drift,
+    fitting,
     launch,
     models,
     offline,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 ANSWERED = 8  # prompts at once, at least
 
 
+@fitting.enough_memory()
 def main(
     policy: Dep,
     judge: Dep,
@@ -73,8 +75,8 @@ def main(
     learner = load()
     models.check_context(learner, rlhf.context, "rlhf.context")
     most = rlhf.context
-    asked, too_long = fitting(records.read(prompts), tokenizer, most - rlhf.max_new_tokens)
-    held_out, unmeasured = fitting(records.read(validation), tokenizer, most - rlhf.max_new_tokens)
+    asked, too_long = short_enough(records.read(prompts), tokenizer, most - rlhf.max_new_tokens)
+    held_out, unmeasured = short_enough(records.read(validation), tokenizer, most - rlhf.max_new_tokens)
     if not asked or not held_out:
         raise Refusal(
             f"{prompts if not asked else validation} holds no prompt that leaves room for rlhf.max_new_tokens"
@@ -180,7 +182,7 @@ def alike(first: "PreTrainedTokenizerBase", second: "PreTrainedTokenizerBase") -
     return first.get_vocab() == second.get_vocab() and first.chat_template == second.chat_template
 
 
-def fitting(
+def short_enough(
     rows: Iterable[records.Record], tokenizer: "PreTrainedTokenizerBase", room: int
 ) -> tuple[list[list[Message]], int]:
     """(turns of the prompts of at most ``room`` tokens, how many are longer)."""

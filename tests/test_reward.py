@@ -68,5 +68,8 @@ def test_memory_that_ends_while_a_model_is_loaded_is_told(
 
     monkeypatch.setattr(models, "load_judge", full)
     words = [home.policy, home.ranked, home.ranked, tmp_path / "judge", tmp_path / "h.json"]
-    with pytest.raises(Refusal, match=r"the memory is full .*20\.00 GiB.*lower batch .*`make plan` tells what fits"):
+    told = r"the memory is full .*20\.00 GiB.*lower batch .*`make plan` tells what fits"
+    with pytest.raises(Refusal, match=told):
         reward.main(*words, seed=1, compute=COMPUTE, reward=REWARD)
+    with pytest.raises(Refusal, match=told):
+        home.run(ONLINE, tmp_path)
