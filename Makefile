@@ -41,7 +41,7 @@ test: setup ## what CI runs: ruff, mypy, pytest
 	@ruff check --quiet
 	@ruff format --check --quiet
 	@mypy
-	@pytest
+	@pytest -n logical --maxprocesses 4 --dist loadfile
 
 plan: setup ## tell memory, hours and price before a run: make plan RECIPE=tiny GPU=rtx-3060
 	@python -m tools.plan $(if $(RECIPE),--recipe $(RECIPE)) $(if $(GPU),--gpu $(GPU)) $(if $(GPUS),--processes $(GPUS)) \

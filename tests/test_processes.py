@@ -61,7 +61,7 @@ def runs(start: Path, root: Path) -> dict[str, Path]:
 def test_two_processes_learn_what_one_learns(
     runs: dict[str, Path], one: str, many: str, apart: float, weights_apart: float
 ) -> None:
-    from safetensors.numpy import load_file
+    from safetensors.torch import load_file
 
     curves = [json.loads((runs[name] / "history.json").read_text(encoding="utf-8")) for name in (one, many)]
     assert [point["step"] for point in curves[0]] == [point["step"] for point in curves[1]]

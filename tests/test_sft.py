@@ -228,7 +228,7 @@ def test_what_is_wrong_is_refused_and_nothing_is_written_or_lost(
 def test_the_best_of_sharded_weights_is_refused_before_anything_starts(home: Home) -> None:
     spread = COMPUTE.model_copy(update={"launch": "fsdp2"})
     words = [home.base, home.chat, home.chat, home.text, home.text, home.folder / "m", home.folder / "h"]
-    with pytest.raises(Refusal, match=r"sft\.keep: best .* fsdp2 spreads: take keep: last"):
+    with pytest.raises(Refusal, match=r"sft\.keep: found best .* fsdp2 spreads: take keep: last"):
         sft.main(*words, seed=1, lr="auto", compute=spread, sft=PLAIN.model_copy(update={"keep": "best"}))
 
 

@@ -46,12 +46,7 @@ class Model:
     @property
     def shape(self) -> shapes.Shape:
         """The model's sizes, as they are published: a copy in some cache changes nothing."""
-        known = [
-            shapes.from_table(dict(entry))
-            for entry in paramfile.load(shapes.TABLE).values()
-            if self.repo in entry["repos"]
-        ]
-        return known[0]
+        return shapes.published()[self.repo]
 
     @property
     def rows(self) -> int:

@@ -5,6 +5,7 @@ torch is not needed. The counts of saved elements follow transformers' own layer
 keeps (``benchmarks/plan.py``). Not covered: mixtures of experts, and families that ``FAMILIES`` does not name.
 """
 
+import functools
 import json
 import os
 from dataclasses import dataclass, replace
@@ -206,15 +207,21 @@ def of(base: recipes.Scratch | recipes.Hub) -> tuple[Shape, str]:
         if (folder / "config.json").is_file():
             found = from_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), base.repo)
             return replace(found, vocabulary=found.vocabulary + base.grow), "its config.json"
-    known = {name: dict(entry) for name, entry in paramfile.load(TABLE).items()}
-    alias = {repo: name for name, entry in known.items() for repo in entry["repos"]}
-    if base.repo not in alias:
+    known = published()
+    if base.repo not in known:
         raise Refusal(
-            f"base.repo: the shape of {base.repo!r} is not known here: {suggest(base.repo, sorted(alias))}; or name a"
+            f"base.repo: the shape of {base.repo!r} is not known here: {suggest(base.repo, sorted(known))}; or name a"
             " local folder with its config.json, or add a few lines to tools/shapes.yaml"
         )
-    found = from_table(known[alias[base.repo]])
+    found = known[base.repo]
     return replace(found, vocabulary=found.vocabulary + base.grow), "tools/shapes.yaml"
+
+
+@functools.cache
+def published() -> dict[str, Shape]:
+    """The shapes of the table, by the names of their repositories on the hub."""
+    entries = (dict(entry) for entry in paramfile.load(TABLE).values())
+    return {repo: from_table(entry) for entry in entries for repo in entry["repos"]}
 
 
 def from_table(entry: dict[str, Any]) -> Shape:
