@@ -1,7 +1,8 @@
 """Every method of the rlhf stage on the default models: what it gains on held-out prompts and pairs, and its KL.
 
 ``python -m benchmarks.rlhf`` takes models and data from the current folder and prints rows of a table; words choose
-methods and seeds (``rloo dpo:3``). One process, one thread, one after the other; nothing of the project is changed.
+methods and seeds (``rloo dpo:3``), and ``reward:2`` makes the reward model anew with that seed and tells how it does
+on held-out pairs. One process, one thread, one after the other; nothing of the project is changed.
 """
 
 import json
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages import rlhf
+from stages import reward, rlhf
 from stages.lib import paramfile, recipes
 
 SEEDS = (1, 2, 3)
@@ -21,8 +22,8 @@ OFFLINE = {
 # what differs from the default recipe's own rlhf section
 METHODS: dict[str, dict[str, Any]] = {
     "rloo": {},
-    "grpo": {"algorithm": "grpo", "beta": 0.1},
-    "ppo": {"algorithm": "ppo", "lr": 0.0007, "beta": 0.7},
+    "grpo": {"algorithm": "grpo", "beta": 0.5},
+    "ppo": {"algorithm": "ppo", "lr": 0.0007},
     "dpo": {"algorithm": "dpo", **OFFLINE},
     "kto": {"algorithm": "kto", **OFFLINE, "lr": 0.0005},
     "orpo": {"algorithm": "orpo", **OFFLINE},
@@ -40,6 +41,10 @@ def main(wanted: list[str]) -> None:
     print("| method | seed | " + " | ".join(SHOWN) + " | seconds |\n|---|---|" + "---|" * (len(SHOWN) + 1))
     for word in wanted or [f"{name}:{seed}" for seed in SEEDS for name in METHODS if seed == 1 or name not in ONCE]:
         name, _, seed = word.partition(":")
+        if name == "reward":
+            told = judge(paramfile.validate(recipes.Reward, tree, "reward", files), int(seed or 1), compute)
+            print(f"reward, seed {seed or 1}: {told}", flush=True)
+            continue
         section = settings(tree["rlhf"], METHODS[name])
         started = time.monotonic()
         last = run(section, int(seed or 1), compute)
@@ -68,6 +73,20 @@ def run(section: recipes.Online | recipes.Offline, seed: int, compute: recipes.C
             seed=seed, compute=compute, rlhf=section,
         )  # fmt: skip
         return dict(json.loads(history.read_text(encoding="utf-8"))[-1])
+
+
+def judge(section: recipes.Reward, seed: int, compute: recipes.Compute) -> str:
+    """How often a reward model that is made anew prefers the better answer of a held-out pair, and by how much."""
+    ranked, pairs = (Path(f"data/split/preferences.{side}.parquet") for side in ("train", "validation"))
+    with tempfile.TemporaryDirectory() as scratch:
+        model, history = Path(scratch, "model"), Path(scratch, "history.json")
+        model.mkdir()
+        reward.main(Path("models/sft"), ranked, pairs, model, history, seed=seed, compute=compute, reward=section)
+        points = json.loads(history.read_text(encoding="utf-8"))
+    last = next(point for point in reversed(points) if "eval_accuracy" in point)
+    return (
+        f"accuracy {last['eval_accuracy']:.3f}, margin {last['eval_margin']:.2f}, {points[0]['held_out_pairs']} pairs"
+    )
 
 
 def change(last: dict[str, float], figure: str) -> str:
