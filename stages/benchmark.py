@@ -5,6 +5,7 @@ without one: it reads the bare question. Not covered: speed, which no file of th
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -79,6 +80,7 @@ def harness(
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
+    logging.getLogger("lm_eval.models.huggingface").setLevel(logging.ERROR)  # that a model is loaded already is meant
     evaluated = simple_evaluate(
         model=HFLM(
             pretrained=model,

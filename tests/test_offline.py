@@ -8,10 +8,7 @@ import torch
 
 from stages.lib import offline
 from stages.lib.contract import Refusal
-from tests import toy_rlhf
 from tests.toy_rlhf import OFFLINE, Home
-
-pytestmark = toy_rlhf.DEPRECATED
 
 
 @pytest.fixture(scope="module")

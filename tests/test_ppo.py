@@ -9,10 +9,7 @@ import torch
 
 from stages.lib import models, ppo, rollouts, training
 from stages.lib.records import Message
-from tests import toy_rlhf
 from tests.toy_rlhf import COMPUTE, ONLINE, Home
-
-pytestmark = toy_rlhf.DEPRECATED
 
 
 @pytest.fixture(scope="module")

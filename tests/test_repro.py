@@ -61,6 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, root: Path, run: Run) -> Path
         subprocess.run(["git", *words], cwd=clone, check=True)
     done = run(clone, "dvc", "repro")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (clone.parent / "said").write_text(done.stdout + done.stderr, encoding="utf-8")
     return clone
 
 
@@ -75,6 +76,12 @@ def test_a_repro_writes_nothing_into_git_but_the_lock_and_the_metrics(made: Path
         "DATACARD.md",
         "DATACARD.vi.md",
     }
+
+
+def test_a_repro_says_nothing_that_its_reader_can_do_nothing_about(made: Path) -> None:
+    said = (made.parent / "said").read_text(encoding="utf-8")
+    assert "sft: 100%" in said
+    assert not re.findall(r".*(?:FutureWarning|MatMul8bitLt|LOAD REPORT|Failed to load|already-initialized).*", said)
 
 
 def test_a_second_repro_runs_nothing(made: Path, run: Run) -> None:

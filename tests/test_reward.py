@@ -10,10 +10,7 @@ import torch
 from stages import reward
 from stages.lib import models, recipes, records
 from stages.lib.contract import Refusal
-from tests import toy_rlhf
 from tests.toy_rlhf import COMPUTE, LORA, ONLINE, TUNING, Home
-
-pytestmark = toy_rlhf.DEPRECATED
 
 
 @pytest.fixture(scope="module")

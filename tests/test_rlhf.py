@@ -12,10 +12,8 @@ import torch
 from stages import base
 from stages.lib import models, online, ppo, recipes, weights
 from stages.lib.contract import Refusal
-from tests import families, toy_rlhf
+from tests import families
 from tests.toy_rlhf import COMPUTE, DROPPING, OFFLINE, ONLINE, Home
-
-pytestmark = toy_rlhf.DEPRECATED
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from stages.lib import determinism
 
 determinism.pin(1, "cpu", 1)  # before anything imports torch
@@ -15,9 +13,6 @@ import torch  # noqa: E402
 from stages import rlhf  # noqa: E402
 from stages.lib import models, recipes, records  # noqa: E402
 from stages.lib.records import Message  # noqa: E402
-
-# transformers gives up these names in its next version, and trl's trainers still ask for them
-DEPRECATED = pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning")
 
 COMPUTE = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 

@@ -6,7 +6,6 @@ and base models without a chat template, which only continue text.
 """
 
 import json
-import logging
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Sequence
@@ -109,7 +108,6 @@ def load(folder: Path, compute: params.Compute) -> Loaded:
     """Read weights and tokenizer from disk; of a model that the GPU has no room for, a part stays beside it."""
     from transformers import AutoTokenizer
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every layer that int8 casts to fp16
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         model = models.load(folder, compute, device_map=weights.room(folder, compute), local_files_only=True)

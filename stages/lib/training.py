@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from array import array
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -68,6 +69,8 @@ def arguments(
     precision = weights.precision(compute)
     if on_cpu and tuning.optimizer == "paged_adamw8bit":
         raise Refusal("optimizer: paged_adamw8bit needs a GPU, whose memory it pages; choose adamw8bit or adamw")
+    # transformers gives up these names in its next version, and trl's trainers still ask for them
+    warnings.filterwarnings("ignore", r"`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
     return {
         "output_dir": scratch,
         "learning_rate": tuning.lr if lr == "auto" else lr,

@@ -5,6 +5,7 @@ Weights are safetensors only, and code from a model's folder is never run. Not c
 """
 
 import json
+import logging
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,6 +58,8 @@ def placed(kind: Any, folder: Path, compute: Compute, new: str = "", **more: Any
     if not any(folder.glob("*.safetensors")):
         raise Refusal(f"{folder} holds no safetensors; weights in other formats can run code and are not read")
     bear(folder, compute)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every layer that int8 casts to fp16
+    logging.getLogger("transformers.modeling_utils").setLevel(logging.ERROR)  # what lacks is told below
     # A quantised model is moved by its loader and refuses to be moved later.
     model, told = kind.from_pretrained(
         str(folder),
