@@ -1,7 +1,8 @@
 """Keep the READMEs true: `python -m tools.readme` rewrites what is generated in them, `--check` only looks.
 
 A generated block stands between ``<!-- begin:name -->`` and ``<!-- end:name -->``: the graph as DVC draws it,
-the scores as the report measured them, and the recipes as their table says.
+the scores as the report measured them, and the recipes as their table says. The Vietnamese page has its own words for
+what these say in English (``readme.vi.yaml``).
 """
 
 import functools
@@ -12,8 +13,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from stages.lib import paramfile
+from stages.lib.contract import Refusal
 from tools.recipes import models
 
+OWN_WORDS = Path(__file__).with_name("readme.vi.yaml")
 READMES = (Path("README.md"), Path("README.vi.md"))
 BLOCK = re.compile(r"(<!-- begin:(\w+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 HEADS = {
@@ -51,27 +55,42 @@ def scores(readme: Path) -> str:
     lines = ["| " + " | ".join(HEADS[readme.name]) + " |", "|---|---|---|---|"]
     for model, found in models.items():
         accuracy = f"{100 * found['accuracy']:.1f}% ± {100 * found['accuracy_stderr']:.1f}"
-        lines.append(f"| {model} | {accuracy} | {found['perplexity']:.2f} | {found['size_bytes'] / 1e6:.2f} MB |")
+        figures = f"{accuracy} | {found['perplexity']:.2f} | {found['size_bytes'] / 1e6:.2f} MB"
+        lines.append(f"| {model} | {figures if readme.name == 'README.md' else figures.replace('.', ',')} |")
     return "\n".join(lines) + "\n"
+
+
+def own_words(kind: str, readme: Path) -> dict[str, str]:
+    """A page's own words for English ones; none where it is English."""
+    return {} if readme.name == "README.md" else dict(paramfile.load(OWN_WORDS)[kind])
 
 
 def recipes(readme: Path) -> str:
-    """The models of recipes/: GB of the card that each way to train one is meant for, and the licence."""
+    """The models of recipes/: GB of the card that each way to train one is meant for, and the licence.
+
+    A * stands at those that no commit is known of.
+    """
+    own = own_words("licences", readme)
     lines = ["| " + " | ".join(RECIPES[readme.name]) + " |", "|---|---|---|---|---|"]
     for model in models():
         cards = [str(model.cards.get(way, "–")).replace("x", " × ") for way in RECIPES[readme.name][1:4]]
-        licence = model.licence + (f" ({GATED[readme.name]})" if model.gated else "")
-        lines.append(f"| `{model.name}` | {' | '.join(cards)} | {licence} |")
+        licence = own.get(model.licence, model.licence) + (f" ({GATED[readme.name]})" if model.gated else "")
+        star = " *" if model.revision == "main" else ""
+        lines.append(f"| `{model.name}`{star} | {' | '.join(cards)} | {licence} |")
     return "\n".join(lines) + "\n"
 
 
-def stages(_: Path) -> str:
+def stages(readme: Path) -> str:
     """`dvc stage list`, an instance of each stage."""
+    own = own_words("stages", readme)
     listing = subprocess.run(["dvc", "stage", "list", "--all"], check=True, capture_output=True, text=True).stdout
     seen: dict[str, str] = {}
     for line in listing.splitlines():
         stage, description = line.split(maxsplit=1)
         seen.setdefault(stage.split("@")[0], " ".join(description.split()))
+    if own and own.keys() != seen.keys():
+        raise Refusal(f"{OWN_WORDS.name}: stages: found {', '.join(own)}; dvc.yaml has {', '.join(seen)}")
+    seen |= own
     width = max(map(len, seen))
     return "```text\n" + "".join(f"{stage:<{width}}  {description}\n" for stage, description in seen.items()) + "```\n"
 
