@@ -21,6 +21,7 @@ def main(dials: Dep, recipes: Dep, launches: Dep, checked: Out, config: Out) -> 
     chosen = launches / f"{recipe.compute.launch}.yaml"
     if not chosen.exists():
         raise Refusal(f"compute.launch: {chosen} is missing; take it from git, or another launch")
+    # both are asked for their refusals alone
     launch.processes_named(recipe.compute, chosen)
     trackers.named()
     if warning := moving(recipe.base):
