@@ -4,12 +4,13 @@ All of params.yaml and of the recipe that it names is held against the schemas, 
 rate fails in the first second and not after the translation was paid. Its first output never changes: whatever
 waits for it runs after this stage, and runs again only for reasons of its own. Its second is the one file of launch/
 that the recipe names, so that an edit of another one reruns nothing. What is allowed and yet can change by itself, such
-as a branch for a revision, is told on stderr. Not covered: whether the values are wise.
+as a branch for a revision, is told on stderr. Beside the files it looks for the trackers that the environment names.
+Not covered: whether the values are wise, and how much a published model reads (``make plan``).
 """
 
 import sys
 
-from stages.lib import contract, paramfile
+from stages.lib import contract, launch, paramfile, trackers
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.recipes import moving
 
@@ -20,6 +21,9 @@ def main(dials: Dep, recipes: Dep, launches: Dep, checked: Out, config: Out) -> 
     chosen = launches / f"{recipe.compute.launch}.yaml"
     if not chosen.exists():
         raise Refusal(f"compute.launch: {chosen} is missing; take it from git, or another launch")
+    # both are asked for their refusals alone
+    launch.processes_named(recipe.compute, chosen)
+    trackers.named()
     if warning := moving(recipe.base):
         print(f"warning: recipes/{params.recipe}.yaml: {warning}", file=sys.stderr)
     config.write_bytes(chosen.read_bytes())

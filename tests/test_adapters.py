@@ -1,5 +1,6 @@
 """What learns under adapters beside them, and what is left of it in the merged model."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ determinism.pin(1, "cpu", 1)  # before anything imports torch
 
 from stages.lib import adapters, models, recipes  # noqa: E402
 from tests import families  # noqa: E402
+from tests.toy_sft import Home  # noqa: E402
 
 FP32 = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 
@@ -53,3 +55,18 @@ def test_a_judge_learns_the_tokens_of_a_turn_that_are_new(tmp_path: Path, name: 
     before, after = (model.get_input_embeddings().weight for model in (made, merged))
     moved = {place for place in range(len(before)) if not before[place].equal(after[place])}
     assert moved == set(made.config.unread) and not hasattr(merged.config, "unread")
+
+
+@pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("mode", ["chat", "text"])
+def test_the_tokens_of_a_turn_stay_unread_until_a_conversation_was(tmp_path: Path, mode: str) -> None:
+    from stages import base
+
+    home = Home(tmp_path)
+    source = recipes.Hub(source="hub", repo=str(tmp_path / "hub"), revision="main", grow=0)
+    families.build("bloom", tmp_path / "hub")
+    base.main(home.text, home.text, tmp_path / "bare", tmp_path / "b.json", seed=1, compute=FP32, base=source)
+    told = json.loads((tmp_path / "bare/config.json").read_text(encoding="utf-8"))["unread"]
+    made = home.run(tmp_path / "made", start=Path("bare"), mode=mode, method="lora", epochs=0.1).model
+    left = json.loads((made / "config.json").read_text(encoding="utf-8")).get("unread")
+    assert len(told) == 2 and left == (told if mode == "text" else None)

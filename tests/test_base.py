@@ -122,14 +122,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Any:
             folder = tmp_path_factory.mktemp("run")
             env = environment({"HF_ENDPOINT": server.url, "HF_HOME": str(home / "cache"), **more})
             lid = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n" if limit else ""
-            return subprocess.run(
-                [sys.executable, "-c", lid + script, *words],
-                cwd=folder,
-                env=env,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            command = [sys.executable, "-c", lid + script, *words]
+            return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
         yield run, server
 
@@ -176,6 +170,14 @@ def test_a_folder_of_the_cache_without_all_weights_is_no_earlier_download(asked:
     assert "is the network up" in cut_off.stdout, cut_off.stderr[-2000:]
     never = asked[0](words, "o/cut", COMMIT, **gone).stderr
     assert "is the network up" in never and "HTTP 404" not in never
+    assert "Retrying" not in never and "appropriate snapshot" not in never  # at once, and for one cause
+    assert asked[0](words, "o/good", COMMIT, **gone).returncode == 0
+
+
+def test_of_what_the_hub_says_only_the_cause_is_told() -> None:
+    found = type("LocalEntryNotFoundError", (FileNotFoundError,), {})("Got: we cannot find the snapshot")
+    found.__cause__ = ConnectionError("no route " * 30)
+    assert hub.explain("o/m", "main", found).startswith(f"{'no route ' * 22}…; is the network up")
 
 
 def test_all_weights_of_an_index_make_a_model_complete(tmp_path: Path) -> None:

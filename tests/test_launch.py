@@ -73,6 +73,11 @@ def test_the_number_of_processes_is_the_configs_or_that_of_the_gpus(
         launch.processes_wanted(compute("ddp", "cpu"), config)
     (tmp_path / "own.yaml").write_text(config.read_text(encoding="utf-8") + "num_processes: 3\n", encoding="utf-8")
     assert launch.processes_wanted(compute("ddp", "cpu"), tmp_path / "own.yaml") == 3
+    own = tmp_path / "own.yaml"
+    for wrong in ("two", 0):
+        own.write_text(f"num_processes: {wrong}\n", encoding="utf-8")
+        with pytest.raises(Refusal, match=r"launch/ddp\.yaml: num_processes: found .* whole number"):
+            launch.processes_wanted(compute("ddp"), own)
     with pytest.raises(Refusal, match="dvc repro check"):
         launch.processes_wanted(compute("ddp"), tmp_path / "none.yaml")
 
@@ -133,6 +138,21 @@ def test_the_check_stage_lays_out_the_launch_of_the_recipe(
     words[3] = "recipes"
     told = run(folder, *words)
     assert told.returncode == 2 and f"recipes/{name}.yaml is missing" in told.stderr
+
+
+def test_the_check_stage_refuses_a_launch_on_a_cpu_that_counts_no_processes(
+    root: Path, tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    folder = toy.copied(tmp_path / "empty", tmp_path / "x", root, "ddp")
+    (folder / "launch").mkdir()
+    config, plain = folder / "launch/ddp.yaml", (root / "launch/ddp.yaml").read_text(encoding="utf-8")
+    words = ["stages.check", "params.yaml", "recipes", "launch", "data/checked", "data/launch.yaml"]
+    for more, code in (("", 2), ("num_processes: 2\n", 0)):
+        config.write_text(plain + more, encoding="utf-8")
+        told = run(folder, *words)
+        assert (told.returncode, "add num_processes: 2" in told.stderr) == (code, not more), told.stderr
+        assert (folder / "data/checked").exists() == bool(more)
 
 
 READ = """

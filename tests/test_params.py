@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import paramfile
+from stages import check
+from stages.lib import paramfile, trackers
 from stages.lib.contract import Refusal
 
 HEAVY = ["torch", "transformers", "datasets", "trl", "peft", "gradio", "lm_eval", "openai"]
@@ -53,7 +54,6 @@ def test_the_files_in_git_are_allowed(dials: Path) -> None:
         ("params.yaml", "seed:", "seed: true", ["params.yaml: seed", "true (bool)", "a whole number"]),
         ("params.yaml", "seed:", "seed: 1\nlrr: 1", ["params.yaml: lrr", "no stage reads"]),
         ("params.yaml", "seed:", "", ["params.yaml: seed is missing", "a whole number"]),
-        ("params.yaml", "recipe:", "recipe: tinny", ["params.yaml: recipe", "'tinny'", "did you mean 'tiny'?"]),
         ("params.yaml", "  bands:", "  bands: 30", ["dedup.bands", "30 (int)", "must divide"]),
         ("params.yaml", "  threshold:", "  threshold: 7", ["params.yaml: dedup.threshold", "7 (int)", "at most 1"]),
         ("params.yaml", "    format: lines", "    format: csv", ["sources.news.format", '"csv"', "'lines'"]),
@@ -74,6 +74,18 @@ def test_a_refusal_names_file_key_found_and_allowed(
     edit(dials, file, old, new)
     text = refusal(dials)
     assert [part for part in named if part not in text] == [], text
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [("tinny", "did you mean 'tiny'?"), ("Qwen3-8B-LoRA", "did you mean 'qwen3-8b-lora'?"),
+     ("zzz", "it has to be a file of recipes/, without .yaml")],
+)  # fmt: skip
+def test_of_dozens_of_recipes_the_nearest_is_named_or_none(dials: Path, root: Path, found: str, told: str) -> None:
+    for path in root.glob("recipes/*.yaml"):
+        (dials / "recipes" / path.name).write_bytes(path.read_bytes())
+    edit(dials, "params.yaml", "recipe:", f"recipe: {found}")
+    assert refusal(dials) == f"params.yaml: recipe: found {found!r}; {told}"
 
 
 def test_a_number_as_dvc_writes_it_is_a_number(dials: Path) -> None:
@@ -107,6 +119,35 @@ def test_the_check_stage_ends_with_2_at_once(dials: Path, run: Callable) -> None
     assert not (dials / "data/checked").exists()
     edit(dials, "params.yaml", "lr: fast", "lr: auto")
     assert run(dials, *words).returncode == 0
+
+
+def test_a_whole_check_loads_nothing_heavy(dials: Path, root: Path, run: Callable) -> None:
+    words = ["params.yaml", "recipes", "launch", "data/checked", "data/launch.yaml"]
+    code = (
+        f"import runpy, sys; sys.argv[1:] = {words}; runpy.run_module('stages.check', run_name='__main__');"
+        f"print('loaded:', *set({HEAVY}) & set(sys.modules))"
+    )
+    (dials / "show.py").write_text(code, encoding="utf-8")
+    edit(dials, "recipes/tiny.yaml", "  launch:", "  launch: ddp")
+    ddp = (root / "launch/ddp.yaml").read_text(encoding="utf-8")
+    (dials / "launch/ddp.yaml").write_text(ddp + "num_processes: 2\n", encoding="utf-8")
+    told = run(dials, "show", PYTHONPATH=f"{root}:{dials}", TRACKERS="")
+    assert told.returncode == 0 and told.stdout.strip() == "loaded:", told.stderr
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_anything_runs(
+    dials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda _: None)
+    words = [dials / name for name in ("params.yaml", "recipes", "launch", "checked", "launch.yaml")]
+    for name, value in {"TRACKERS": "", "WANDB_PROJECT": "", "MLFLOW_TRACKING_URI": "", "WANDB_API_KEY": "k"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Refusal, match="WANDB_API_KEY names wandb: pip install wandb, or set TRACKERS=none"):
+        check.main(*words)
+    assert not (dials / "checked").exists()
+    monkeypatch.setenv("TRACKERS", "none")
+    check.main(*words)
+    assert (dials / "checked").exists()
 
 
 @pytest.mark.parametrize("stage", STAGES)

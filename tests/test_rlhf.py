@@ -148,6 +148,11 @@ def long_measures(home: Home, tmp_path: Path) -> dict[str, Path]:
     return {"preferences_validation": long_pairs(home, tmp_path)["preferences_train"]}
 
 
+def good_alone(home: Home, tmp_path: Path) -> dict[str, Path]:
+    said = [("verdict", [("user", f"Sau {n} là gì?"), ("chosen", f"Là {n + 1}.")]) for n in range(4)]
+    return {"preferences_train": home.table("good", said)}
+
+
 def nothing(home: Home, tmp_path: Path) -> dict[str, Path]:
     return {}
 
@@ -166,7 +171,7 @@ WRONG: dict[str, tuple[recipes.Rlhf, dict[str, Any], Callable[[Home, Path], dict
     "too few prompts": (ONLINE, {"batch": 32}, nothing, r"prompts\.parquet: found 8 prompts .* a step of rloo asks 16"),
     "a context beyond the model": (OFFLINE, {"context": 999}, nothing, r"rlhf\.context: found 999"),
     "an online one, too": (ONLINE, {"context": 999}, nothing, r"rlhf\.context: found 999"),
-    "one answer at a time": (OFFLINE, {"algorithm": "kto", "batch": 1}, nothing, "kto compares answers"),
+    "good answers alone": (OFFLINE, {"algorithm": "kto"}, good_alone, "4 good and 0 bad ones; give it some"),
     "no number in rloo": (ONLINE, {"lr": 1e38}, nothing, "weights are no numbers"),
     "no number in ppo": (ONLINE, {"lr": 1e38, "algorithm": "ppo"}, nothing, "weights are no numbers"),
     "drift of rloo": (ONLINE, {"max_kl": 1e-9, "lr": 0.1}, nothing, r"at step \d .*rlhf\.max_kl is 1e-09"),

@@ -43,9 +43,19 @@ def test_the_mask_of_a_recipe_is_shown_token_by_token(here: Path, capsys: pytest
 
 
 def test_the_mask_of_what_is_not_there_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert mask.main(["none"]) == 2
-    assert "none.yaml is missing in recipes/" in capsys.readouterr().err
+    assert mask.main(["mien"]) == 2
+    assert capsys.readouterr().err == "error: RECIPE: found 'mien'; did you mean 'mine'?\n"
+    assert mask.main(["tiny"]) == 2  # nothing was made yet
+    assert capsys.readouterr().err.startswith("error: models/base is missing")
     assert mask.main([]) == 2
+    assert capsys.readouterr().err.startswith("``python -m tools.mask RECIPE``")
+    assert mask.main(["--help"]) == 0
+    assert capsys.readouterr().out.startswith("``python -m tools.mask RECIPE``")
+    shutil.move(here / "local", here / "elsewhere")
+    text = (here / "recipes/mine.yaml").read_text(encoding="utf-8")
+    (here / "recipes/mine.yaml").write_text(text.replace("repo: local", "repo: ./local"), encoding="utf-8")
+    assert mask.main(["mine"]) == 2
+    assert "recipes/mine.yaml: base.repo: found './local': no such folder" in capsys.readouterr().err
     (here / "recipes/mine.yaml").write_text("compute: 3\n", encoding="utf-8")
     assert mask.main(["mine"]) == 2
     assert "base is missing" in capsys.readouterr().err

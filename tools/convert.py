@@ -19,15 +19,13 @@ def main(words: list[str]) -> int:
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2
     repo, revision, folder = words
-    from huggingface_hub import snapshot_download
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     faults: tuple[type[BaseException], ...] = (*hub.failures(), pickle.UnpicklingError)
     found, origin = Path(repo), models.Origin()
     try:
         if not found.is_dir():
-            kinds = [*hub.FILES, "*.bin"]
-            found = Path(snapshot_download(repo, revision=revision, allow_patterns=kinds, ignore_patterns=["*/*"]))
+            found = hub.download(repo, revision, [*hub.FILES, "*.bin"], ["*/*"])
             origin = {"repo": repo, "revision": revision, "commit": found.name}
         hub.config(found, repo)
         model, told = AutoModelForCausalLM.from_pretrained(

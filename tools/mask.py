@@ -11,6 +11,7 @@ from stages.lib import chat_templates, hub, models, paramfile, recipes
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
 
+MADE = Path("models/base")
 TALK: list[Message] = [
     {"role": "system", "content": "Trả lời ngắn gọn."},
     {"role": "user", "content": "Thủ đô của Việt Nam?"},
@@ -32,11 +33,15 @@ def tokenizer_of(name: str) -> Any:
     """The tokenizer that the recipe's base model will have."""
     from stages import base
 
-    path = Path("recipes", f"{name}.yaml")
+    path = paramfile.recipe_file(Path("recipes"), name, "RECIPE")
     tree = paramfile.load(path)
     asked = paramfile.validate(recipes.Base, tree, "base", dict.fromkeys(tree, str(path)))
     if not isinstance(asked, recipes.Hub):
-        return models.load_tokenizer(Path("models/base"))
+        if not MADE.is_dir():
+            raise Refusal(f"{MADE} is missing, and a recipe from nothing has no other: `dvc repro base` makes it")
+        return models.load_tokenizer(MADE)
+    if told := list(recipes.unfindable(asked)):
+        raise Refusal(f"{path}: {told[0]}")
     folder = Path(asked.repo)
     if not folder.is_dir():
         folder = hub.tokenizer_files(asked.repo, asked.revision)
@@ -47,6 +52,9 @@ def tokenizer_of(name: str) -> Any:
 
 def main(words: list[str]) -> int:
     """The exit code: 2 where the recipe is not there or its model can't be had."""
+    if {"-h", "--help"} & set(words):
+        print((__doc__ or "").strip())
+        return 0
     if len(words) != 1:
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2

@@ -17,6 +17,7 @@ from tools import shapes
 TABLE = Path(__file__).with_name("recipes.yaml")
 FOLDER = Path("recipes")
 CONTEXT = 2048
+SAVE = 50  # steps between checkpoints, of the hundred or few hundred that some thousands of records make
 WAYS = {"full": "all weights", "lora": "LoRA on 16-bit weights", "qlora": "QLoRA: adapters on 4-bit weights"}
 SHORT = "this family keeps a score for each two tokens of a row, which short rows keep few"
 BENCHMARK = {"batch": 4, "context": CONTEXT, "max_new_tokens": 256}
@@ -98,8 +99,8 @@ def head(model: Model, method: str) -> Iterator[str]:
             if known
             else "It may hold pickles alone, which was not looked up. If base says so, convert them, once:"
         )
-        yield f"python -m tools.convert {model.repo} {model.revision} data/{model.name}"
-        yield f"and let base.repo below be data/{model.name}."
+        yield f"python -m tools.convert {model.repo} {model.revision} data/hub/{model.name}"
+        yield f"and let base.repo below be data/hub/{model.name}."
     yield "Written by tools/recipes.py from its table: make changes in a copy under another name."
 
 
@@ -130,7 +131,7 @@ def tree(model: Model, method: str) -> dict[str, Any]:
         "sft": sft(model, method, number),
         "reward": {
             **tuning(model, adapters if number > 1 else method, model.rows // 2, number, 1e-4, 1e-5),
-            "epochs": 1, "context": 1024, "save": 200, "lora": LORA,
+            "epochs": 1, "context": 1024, "save": SAVE, "lora": LORA,
         },
         "rlhf": {
             "kind": "online" if online else "offline", "algorithm": model.rlhf,
@@ -154,7 +155,7 @@ def sft(model: Model, method: str, number: int) -> dict[str, Any]:
     return {
         "mode": "chat", **tuning(model, method, batch, number, 2e-4, 1e-5 if model.rows == 2 else 2e-5, rows),
         "schedule": "cosine", "epochs": 2, "context": min(CONTEXT, model.shape.context), "warmup": 0.03,
-        "packing": packed, "neftune": 5.0, "keep": "best" if number == 1 else "last", "save": 200, "lora": LORA,
+        "packing": packed, "neftune": 5.0, "keep": "best" if number == 1 else "last", "save": SAVE, "lora": LORA,
     }  # fmt: skip
 
 

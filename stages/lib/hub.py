@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from stages.lib.contract import Refusal
@@ -76,31 +77,44 @@ def failures() -> tuple[type[BaseException], ...]:
 
 def tokenizer_files(repo: str, revision: str) -> Path:
     """A folder with the model's files, its weights left out."""
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(
-            snapshot_download(
-                repo, revision=revision, allow_patterns=FILES, ignore_patterns=[*ELSEWHERE, "*.safetensors"]
-            )
-        )
+        return download(repo, revision, FILES, [*ELSEWHERE, "*.safetensors"])
     except failures() as error:
         raise Refusal(f"base.repo: {repo} at {revision}: {explain(repo, revision, error)}") from None
 
 
-def fetched(repo: str, revision: str) -> Path | None:
-    """The folder of an earlier download, if all of it is there."""
-    from huggingface_hub import snapshot_download
+def download(repo: str, revision: str, kinds: list[str], left: list[str]) -> Path:
+    """A folder with a model's files of some kinds, of an earlier download where the hub can't be reached.
+
+    The hub is asked one question first, which fails at once without a network: a download would try for half a minute.
+    """
+    from huggingface_hub import HfApi, snapshot_download
 
     try:
-        folder = Path(
-            snapshot_download(
-                repo, revision=revision, allow_patterns=FILES, ignore_patterns=ELSEWHERE, local_files_only=True
-            )
-        )
+        HfApi().model_info(repo, revision=revision)
+    except failures() as error:
+        folder = None if status(error) else earlier(repo, revision, kinds, left)
+        if folder is None:
+            raise
+        return folder
+    return Path(snapshot_download(repo, revision=revision, allow_patterns=kinds, ignore_patterns=left))
+
+
+def earlier(repo: str, revision: str, kinds: list[str], left: list[str]) -> Path | None:
+    """The folder of an earlier download of files of these kinds, if it is known."""
+    from huggingface_hub import snapshot_download
+
+    asked: dict[str, Any] = {"allow_patterns": kinds, "ignore_patterns": left, "local_files_only": True}
+    try:
+        return Path(snapshot_download(repo, revision=revision, **asked))
     except (OSError, ValueError):
         return None
-    return folder if complete(folder) else None
+
+
+def fetched(repo: str, revision: str) -> Path | None:
+    """The folder of an earlier download of a model, if all of it is there."""
+    folder = earlier(repo, revision, FILES, ELSEWHERE)
+    return folder if folder and complete(folder) else None
 
 
 def complete(folder: Path) -> bool:
@@ -153,7 +167,9 @@ def explain(repo: str, revision: str, error: BaseException) -> str:
     if found in PASSING:
         return f"HTTP {found}; the hub is busy or out of order; run it again later, it goes on where it ended"
     known = next((text for key, text in hints.items() if key in names or key == found), None)
-    said = f"HTTP {found}" if found else cause(error)[:200]
+    # the hub's own words about what it did not find here stand before the one cause
+    first = next((fault for fault in chain(error) if type(fault).__name__ != "LocalEntryNotFoundError"), error)
+    said = f"HTTP {found}" if found else shorten(cause(first), 200, placeholder=" …")
     return f"{said}; {known or 'is the network up, and HTTPS_PROXY set where one is needed? Or name a local folder'}"
 
 

@@ -64,18 +64,34 @@ def check(compute: recipes.Compute, tuning: recipes.Tuning) -> None:
 
 def processes_wanted(compute: recipes.Compute, config: Path) -> int:
     """The config's own number of processes, or one for each GPU."""
-    from stages.lib import paramfile
-
     if not config.exists():
         raise Refusal(f"{config} is missing; `dvc repro check` lays it there")
-    found = paramfile.load(config).get("num_processes")
-    if found is not None:
-        return int(found)
+    if found := processes_named(compute, config):
+        return found
     import torch
 
-    if compute.device == "cpu" or not torch.cuda.device_count():
-        raise Refusal(f"launch/{compute.launch}.yaml: without a GPU it must say how many: add num_processes: 2")
+    if not torch.cuda.device_count():
+        raise Refusal(unnumbered(compute))
     return torch.cuda.device_count()
+
+
+def processes_named(compute: recipes.Compute, config: Path) -> int | None:
+    """The config's own number of processes, or None where the GPUs are to be counted."""
+    from pydantic import PositiveInt
+
+    from stages.lib import paramfile
+
+    tree, place = paramfile.load(config), f"launch/{compute.launch}.yaml"
+    if tree.get("num_processes") is not None:
+        return int(paramfile.validate(PositiveInt, tree, "num_processes", {"num_processes": place}))
+    if compute.device == "cpu":
+        raise Refusal(unnumbered(compute))
+    return None
+
+
+def unnumbered(compute: recipes.Compute) -> str:
+    """What to do about a launch that no GPUs give a number of processes."""
+    return f"launch/{compute.launch}.yaml: without a GPU it must say how many: add num_processes: 2"
 
 
 def command(compute: recipes.Compute, config: Path, wanted: int) -> list[str]:

@@ -118,10 +118,10 @@ def kto(
 
     good = sum(row["label"] for row in found)
     bad = len(found) - good
-    if rlhf.batch < 2 or not good or not bad:
+    if not good or not bad:
         raise Refusal(
-            f"rlhf.algorithm: kto compares answers, and found {good} good and {bad} bad ones, rlhf.batch {rlhf.batch}"
-            " at a time; give it some of both, and 2 or more at a time"
+            f"rlhf.algorithm: kto tells good answers from bad ones, and found {good} good and {bad} bad ones; give it"
+            " some of both, or take dpo"
         )
     return KTOTrainer(
         model=learner,

@@ -5,6 +5,7 @@ do nothing but hand on what the files say or raise, so it is no dependency of an
 Not covered: which keys there are (``stages/lib/params.py``).
 """
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -13,22 +14,29 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 
 from stages.lib.contract import Refusal, suggest
 from stages.lib.params import Params
-from stages.lib.recipes import Recipe
+from stages.lib.recipes import Recipe, kind_of
 
 
 def read(dials: Path, recipes: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The params and the recipe that they name as one tree, and the file that each top-level key stands in."""
     tree = load(dials)
     name = validate(str, tree, "recipe", dict.fromkeys(tree, "params.yaml"))
-    known = sorted(path.stem for path in recipes.glob("*.yaml"))
-    if name not in known:
-        raise Refusal(f"params.yaml: recipe: found {name!r}; {suggest(name, known)} (the files in recipes/)")
-    recipe = load(recipes / f"{name}.yaml")
+    recipe = load(recipe_file(recipes, name, "params.yaml: recipe"))
     twice = sorted(set(tree) & set(recipe))
     if twice:
         raise Refusal(f"recipes/{name}.yaml: {twice[0]} stands in params.yaml too; keep one of them")
     files = dict.fromkeys(tree, "params.yaml") | dict.fromkeys(recipe, f"recipes/{name}.yaml")
     return tree | recipe, files
+
+
+def recipe_file(recipes: Path, name: str, key: str) -> Path:
+    """The file of a recipe; of dozens, a refusal names the one whose name is nearest, or says where they are."""
+    known = {path.stem.casefold(): path for path in recipes.glob("*.yaml")}
+    if (path := recipes / f"{name}.yaml") in known.values():
+        return path
+    near = difflib.get_close_matches(name.casefold(), known, n=1)
+    told = f"did you mean {known[near[0]].stem!r}?" if near else "it has to be a file of recipes/, without .yaml"
+    raise Refusal(f"{key}: found {name!r}; {told}")
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -92,6 +100,7 @@ def explain(error: ValidationError, annotation: Any, value: Any, place: str, pat
             if inner is None:  # pydantic also names the branch of a union that it tried
                 if fault["type"] == "extra_forbidden" and isinstance(found, dict) and key in found:
                     where, found = f"{where}.{key}".lstrip("."), found[key]
+                expected = tagged(expected, key) or expected
                 continue
             where, expected = f"{where}.{key}".lstrip("."), inner
             found = found.get(key) if isinstance(found, dict) else None
@@ -104,6 +113,8 @@ def explain(error: ValidationError, annotation: Any, value: Any, place: str, pat
         else:
             shown = json.dumps(found, ensure_ascii=False, default=str)[:80]
             fits = allowed(expected) if fault["type"] != "value_error" else str(fault["ctx"]["error"])
+            if where == "rlhf.algorithm" and (kind := kind_of(found)):
+                fits += f"; {found} goes with kind: {kind}"
             lines.append(f"{place}: {where}: found {shown} ({type(found).__name__}); allowed: {fits}")
     return "\n".join(dict.fromkeys(lines))
 
@@ -116,6 +127,14 @@ def member(annotation: Any, key: Any) -> Any:
     if get_origin(annotation) is dict:
         return get_args(annotation)[1]
     return next((inner for part in get_args(annotation) if (inner := member(part, key)) is not None), None)
+
+
+def tagged(annotation: Any, tag: Any) -> Any:
+    """The mapping of a union that has the tag among its values, such as ``kind: offline``, or None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        values = [get_args(field.annotation) for field in annotation.model_fields.values()]
+        return annotation if any(tag in each for each in values) else None
+    return next((found for part in get_args(annotation) if (found := tagged(part, tag)) is not None), None)
 
 
 def allowed(annotation: Any) -> str:

@@ -9,7 +9,7 @@ machine can tell, such as whether DeepSpeed is installed (``stages/lib/launch.py
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -129,6 +129,13 @@ class Offline(Tuning):
 Rlhf = Annotated[Online | Offline, Field(discriminator="kind")]
 
 
+def kind_of(algorithm: object) -> str:
+    """The kind of rlhf that an algorithm is of; nothing where there is no such algorithm."""
+    kinds: dict[str, type[Tuning]] = {"online": Online, "offline": Offline}
+    known = {name: get_args(section.model_fields["algorithm"].annotation) for name, section in kinds.items()}
+    return next((name for name, algorithms in known.items() if algorithm in algorithms), "")
+
+
 class Benchmark(Section):
     """How the models are measured."""
 
@@ -164,6 +171,7 @@ def unreadable(recipe: Recipe) -> Iterator[str]:
     """What the base model can't do: a line for each key, with what was found and what to do."""
     base, compute = recipe.base, recipe.compute
     if isinstance(base, Hub):
+        yield from unfindable(base)
         if "gemma-3" in base.repo.lower() and (compute.precision == "fp16" or risks_fp16(compute)):
             yield (
                 f"compute.precision: found {compute.precision} with {base.repo}, whose activations are beyond what fp16"
@@ -178,6 +186,20 @@ def unreadable(recipe: Recipe) -> Iterator[str]:
         context = getattr(getattr(recipe, name), "context", 0)
         if context > base.context:
             yield f"{name}.context: found {context}; the model reads at most base.context ({base.context}) tokens"
+
+
+def unfindable(base: Hub) -> Iterator[str]:
+    """What names neither a folder of this machine nor a repository of the hub."""
+    if Path(base.repo).is_dir():
+        return
+    if base.repo.startswith((".", "~", "data/")) or base.repo.count("/") > 1 or Path(base.repo).is_absolute():
+        yield (
+            f"base.repo: found {base.repo!r}: no such folder; `python -m tools.convert` makes one of a model that was"
+            " published as pickles. Else correct the path, which is seen from the repository's root and has no ~, or"
+            " name a hub repository as owner/name"
+        )
+    elif not base.revision:
+        yield f"base.revision: found '' with {base.repo}; name a commit of it, or a branch such as main"
 
 
 def risks_fp16(compute: Compute) -> bool:
@@ -211,6 +233,16 @@ def untrainable(compute: Compute, tuning: Tuning) -> Iterator[str]:
         yield (
             f"sft.keep: found best with compute.launch {launch}; it holds a whole copy of the weights, which {launch}"
             " spreads: take keep: last"
+        )
+    if isinstance(tuning, Online | Offline) and tuning.max_new_tokens >= tuning.context:
+        yield (
+            f"rlhf.max_new_tokens: found {tuning.max_new_tokens}, which leaves no room for a prompt in rlhf.context"
+            f" ({tuning.context}); lower it, or raise rlhf.context"
+        )
+    if isinstance(tuning, Offline) and tuning.algorithm == "kto" and tuning.batch < 2:
+        yield (
+            f"rlhf.batch: found {tuning.batch}; kto compares an answer with the others of its batch: raise it to 2 or"
+            " more, or take algorithm: dpo"
         )
     if isinstance(tuning, Online):
         yield from undrawable(compute, tuning)
