@@ -74,7 +74,7 @@ def stage(race: Race, clock: Clock) -> None:
     from stages.lib import models
 
     models.save = lambda *_: None
-    adapters.merge = lambda model, **_: model
+    adapters.merge = lambda model: model
     if race.method != "full":
         import peft
 

@@ -119,7 +119,8 @@ def from_hub(
         if fresh:
             vocabulary.settle(model, tokenizer.convert_tokens_to_ids(fresh), [begun[token] for token in fresh])
         model.config.unread = tokenizer.convert_tokens_to_ids([*begun])  # adapters would not move them
-    origin = {"template": "added" if bare else "published"} | origin
+    added = bare or hasattr(model.config, "unread")  # also by a run on plain text, after which it is a base again
+    origin = {"template": "added" if added else "published"} | origin
     points: list[pretrain.Point] = []
     if base.grow:
         read = list(prose(text))

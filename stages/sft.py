@@ -117,7 +117,8 @@ def main(
                 finished.peft_config["default"].base_model_name_or_path = named
                 finished.save_pretrained(str(model / "adapter"))
                 (model / "adapter" / "README.md").unlink(missing_ok=True)
-                finished = adapters.merge(finished, conversed=sft.mode == "chat")
+                finished = adapters.merge(finished)
+            adapters.settled(finished, conversed=sft.mode == "chat")
             finished.config.use_cache = True  # the trainer turns it off, and a model that answers needs it
             models.save(finished.to(weights.dtype(compute)), tokenizer, model)  # full ones were kept in fp32 to learn
             training.write_history(history, [{**points[0], **counts}, *points[1:]])

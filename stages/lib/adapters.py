@@ -102,17 +102,23 @@ def precise(model: Any) -> None:
             weight.data = weight.data.float()
 
 
-def merge(model: Any, conversed: bool = True) -> "PreTrainedModel":
+def settled(model: "PreTrainedModel", conversed: bool) -> None:
+    """Forget in the configuration what has been learned now, lest later adapters learn it whole again.
+
+    That is the new pieces of the vocabulary and, of conversations, the tokens of a turn.
+    """
+    for name in ("grown", "unread") if conversed else ("grown",):
+        vars(model.config).pop(name, None)
+
+
+def merge(model: Any) -> "PreTrainedModel":
     """The model under a trained adapter, with the adapter in its weights.
 
-    What it learned from were conversations, which read the tokens of a turn, unless ``conversed`` is false.
     What 4 bits stand for is what the adapter was trained against: they are spelled out before it is added, so that
     nothing is rounded again. That is done layer by layer and ends on the CPU, where the whole has room.
     """
     import torch
 
-    if conversed and hasattr(model.config, "unread"):
-        del model.config.unread  # they have been, now
     four_bit = any(type(module).__name__ == "Linear4bit" for module in model.modules())
     if not four_bit:
         return model.merge_and_unload()
