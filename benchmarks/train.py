@@ -22,9 +22,9 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from benchmarks.racers import Race
-from stages.lib import determinism, paramfile, records
+from stages.lib import determinism, records
 from stages.lib.contract import Refusal
-from tools import memory, plan, work
+from tools import cards, memory, work
 from tools.memory import GIB, Job
 from tools.shapes import Shape
 
@@ -86,15 +86,14 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def gpu() -> plan.Card | None:
+def gpu() -> cards.Card | None:
     """The first GPU as tools/gpus.yaml knows it."""
     if not shutil.which("nvidia-smi"):
         return None
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "--id=0"]
     name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     words = {word.removesuffix("gb") for word in re.split("[^a-z0-9]+", name.lower())}
-    cards = [plan.Card(key, **entry) for key, entry in paramfile.load(plan.CARDS).items()]
-    known = [card for card in cards if words.issuperset(card.name.split("-"))]
+    known = [card for card in cards.known().values() if words.issuperset(card.name.split("-"))]
     if not known:
         raise Refusal(f"{name} is not in tools/gpus.yaml: add its peak, or measure this CPU with --cpu")
     return max(known, key=lambda card: len(card.name))
@@ -203,7 +202,7 @@ def planned(race: Race) -> Job:
     return Job("sft", race.shape, race.sft(), "bf16", "single", 1, race.batch, race.context)
 
 
-def on_gpu(race: Race, runs: list[dict[str, float]], bare: list[dict[str, float]], card: plan.Card) -> list[str]:
+def on_gpu(race: Race, runs: list[dict[str, float]], bare: list[dict[str, float]], card: cards.Card) -> list[str]:
     """Cells of a contestant; operations are those that the result needs, what is computed anew not counted."""
     job = planned(race)
     plain = Job(**vars(job) | {"tuning": race.sft().model_copy(update={"gradient_checkpointing": False})})

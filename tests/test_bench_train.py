@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import train
 from benchmarks.racers import Race
-from tools import plan
+from tools import cards
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_utilisation_counts_what_the_result_needs() -> None:
     race = Race(train.SHAPES["1b"], "full", False, 2048, 8, 30, True, "adamw", "cuda", True)
     run = {"tokens": 1e6, "room": 1e6, "wall": 16.0, "cpu": 16.0, "begun": 9.0, "loss": 2.0}
     run |= {"allocated": 2.0**34, "reserved": 2.0**35}
-    card = plan.Card("h200", 139.8, bf16=989.0)
+    card = cards.Card("h200", 139.8, bf16=989.0)
     cells = train.on_gpu(race, [run], [run], card)
     # 62,500 tokens/s; 6·1.236e9 for the matrices, the tied one once, and 12·16·2048·2048 for attention
     assert cells[:5] == [

@@ -9,18 +9,13 @@ import pytest
 from stages.lib import paramfile, recipes
 from stages.lib.contract import Refusal
 from tests.families import FAMILIES, OF
-from tools import jobs, memory, shapes, work
+from tools import advice, cards, jobs, memory, shapes
 from tools import recipes as table
+from tools.recipes import HOLDS, SETS
 
 FILES = sorted(Path(__file__).parents[1].joinpath("recipes").glob("*.yaml"))
 MODELS = table.models()
 HUB = [(model, method) for model in MODELS for method in model.cards]
-HOLDS = {8: 7.6, 12: 10.8, 16: 14.7, 24: 22.1, 40: 39.4, 80: 79.2}  # GiB that a card of so many GB has at least
-# rows as long as the contexts let them be, and long prompts
-SETS = {
-    name: work.Rows(5000, 300.0, longest, "assumed", 250)
-    for name, longest in {"text": 2048, "sft": 2048, "preferences": 1024, "prompts": 512}.items()
-}
 
 
 def recipe(path: Path) -> recipes.Recipe:
@@ -73,13 +68,15 @@ def test_a_recipe_learns_from_enough_rows_a_step_within_what_its_model_reads(mod
 
 @pytest.mark.parametrize(("model", "method"), HUB, ids=lambda part: getattr(part, "name", part))
 def test_every_stage_fits_the_card_that_the_recipe_names(model: table.Model, method: str) -> None:
-    found, (cards, size) = of(model, method), model.card(method)
+    found, (number, size) = of(model, method), model.card(method)
     old = size <= 16 and found.compute.precision == "auto"  # such cards may have no bf16
+    rooms = {HOLDS[size], *(card.memory for card in cards.known().values() if card.memory >= HOLDS[size])}
     for precision in ("bf16", "fp16") if old else ("bf16",):
-        for job, *_ in jobs.planned(found, model.shape, precision, cards, SETS):
-            if job.name == "base" or (job.name == "benchmark" and model.spills(method)):
-                continue
-            assert memory.peak(job) / memory.GIB <= HOLDS[size], (job.name, precision)
+        for job, *_ in jobs.planned(found, model.shape, precision, number, SETS):
+            if job.name == "benchmark" and model.spills(method):  # it may be slow
+                assert "NO" not in [advice.fits(job, room * memory.GIB) for room in rooms]
+            elif job.name != "base":
+                assert memory.peak(job) / memory.GIB <= HOLDS[size], (job.name, precision)
 
 
 def test_a_model_of_pickles_is_converted_to_where_the_recipe_then_looks() -> None:

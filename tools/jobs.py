@@ -42,14 +42,22 @@ def tables(base: recipes.Scratch | recipes.Hub, shape: Shape, current: bool) -> 
     return {name: work.rows(name, shape, tokenizer) for name in work.ASSUMED}
 
 
+def grown(recipe: recipes.Recipe) -> bool:
+    """Whether the vocabulary has new pieces, for whose sake its ends are learned whole."""
+    return isinstance(recipe.base, recipes.Hub) and recipe.base.grow > 0
+
+
 def planned(recipe: recipes.Recipe, shape: Shape, precision: str, processes: int, sets: Tables) -> Iterator[Planned]:
     """(the job, its work, where its rows are known from) of each stage."""
+    still = recipe.sft.method == "full" or recipe.sft.mode == "text"  # sft's adapters learn what turns begin with
 
     def job(name: str, tuning: recipes.Tuning | None, **more: Any) -> Job:
         launch = recipe.compute.launch if tuning else "single"
         if launch in SHARDS and isinstance(tuning, recipes.Online | recipes.Offline):
             launch = "single"  # it draws answers, which would gather all weights at every token
-        return Job(name, shape, tuning, precision, launch, processes if launch != "single" else 1, **more)
+        share = processes if launch != "single" else 1
+        unread = name == "sft" or still
+        return Job(name, shape, tuning, precision, launch, share, grown=grown(recipe), unread=unread, **more)
 
     yield base(recipe, shape)
     sft, rows = recipe.sft, sets["text" if recipe.sft.mode == "text" else "sft"]

@@ -34,19 +34,19 @@ def ram(recipe: recipes.Recipe, shape: Shape, precision: str, found: list[Planne
     return most + PROCESS * max(job.processes for job, *_ in found), why
 
 
-def saved(recipe: recipes.Recipe, shape: Shape, precision: str) -> Parts:
-    """Bytes of each model that the stages write: what moved as a whole stays in float32."""
+def saved(recipe: recipes.Recipe, shape: Shape, precision: str, found: list[Planned]) -> Parts:
+    """Bytes of each model that the stages write, in the recipe's precision; adapters are kept in float32."""
     count, width = shapes.parameters(shape), BYTES[precision]
     matrices = shape.layers * shapes.layer_matrices(shape)
-
-    def written(tuning: recipes.Tuning, spared: int = 0) -> float:
-        return float((count - spared) * (4 if tuning.method == "full" else width))
-
+    learned = next(job for job, *_ in found if job.name == "sft")
+    twice = memory.ends(learned)[0] * shape.tied  # peft writes what both ends share under the names of both
+    adapter = {"sft's adapter": 4.0 * (memory.trainable(learned) + twice)} if not learned.full else {}
     return {
         "base": float(count * (4 if isinstance(recipe.base, recipes.Scratch) else shape.published)),
-        "sft": written(recipe.sft),
-        "reward": written(recipe.reward, memory.judge_spares(shape)),
-        "rlhf": written(recipe.rlhf),
+        "sft": float(count * width),
+        **adapter,
+        "reward": float((count - memory.judge_spares(shape)) * width),
+        "rlhf": float(count * width),
         "int8": float(matrices + (count - matrices) * width),
         "nf4": memory.packed(shape, count, width),
     }
@@ -54,7 +54,7 @@ def saved(recipe: recipes.Recipe, shape: Shape, precision: str) -> Parts:
 
 def disk(recipe: recipes.Recipe, shape: Shape, precision: str, found: list[Planned]) -> tuple[Parts, Parts]:
     """(bytes of each model, bytes of what lies beside them: DVC's cache, the hub's, checkpoints)."""
-    models = saved(recipe, shape, precision)
+    models = saved(recipe, shape, precision, found)
     beside = {"the same again in DVC's cache": sum(models.values())}
     if isinstance(recipe.base, recipes.Hub):
         beside["the hub's download"] = float((shapes.parameters(shape) + shape.extra) * shape.published)

@@ -3,23 +3,21 @@
 Weights, adapters, the optimizer's state and other models stay; the rest comes and goes, and the peak is where the
 most of it stands at once: while it learns, while it answers, or while it reads for a measure. Each part is a formula
 over the model's shape (``tools/shapes.py``) and the recipe, which follows what the stages load: weights that move in
-float32 under autocast, frozen ones in the recipe's precision or in 4 bits, adapters in float32. Not covered: swapping
-by paged optimizers, which is counted as if it did not happen.
+float32 under autocast, frozen ones in the recipe's precision or in 4 bits, adapters in float32, and so the ends of a
+vocabulary that are learned whole beside them. Not covered: swapping by paged optimizers, which is counted as if it did
+not happen; what answering and reading take (``tools/reading.py``).
 """
 
 from dataclasses import dataclass
 
 from stages.lib import recipes
-from stages.lib.weights import LOGITS
-from tools import shapes
+from tools import reading, shapes
 from tools.shapes import Shape
 
 GIB = 1 << 30
 CONTEXT = 0.6 * GIB  # what the driver and the libraries' workspaces take before the first tensor
 SLACK = 0.05  # of what comes and goes: blocks that the allocator holds but can't use
 TILE = (4096, 32768)  # tokens and pieces of the vocabulary that trl's fused head reads at once
-READ = 10  # bytes of a logit of a conversation: itself, in float32, and its log-softmax
-PAIRED = 14  # of a ranked answer: itself, divided by the temperature, and two more while exponentials are summed
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # a 4-bit number, and its double quantised scale (Dettmers et al. 2023)
 ENGINES = ("zero2", "zero3")  # DeepSpeed: weights in 16 bits, their float32 masters among the optimizer's states
@@ -42,6 +40,8 @@ class Job:
     length: int  # tokens of the longest row
     head: str = "fused"  # what makes the loss: fused (trl), whole (all logits), one (a reward)
     scratch: bool = False
+    grown: bool = False  # the vocabulary has new pieces: adapters leave both of its ends to be learned whole
+    unread: bool = False  # or tokens of a turn that nothing has read, of which they learn rows
     speakers: int = 0  # answers that are made together
     spoken: int = 0  # tokens of the longest prompt and its answer
     answer: int = 0  # tokens of the answer alone
@@ -71,7 +71,7 @@ class Job:
     @property
     def stream(self) -> int:
         """Bytes of the hidden state between layers; FSDP hands out its shards in the recipe's precision."""
-        return self.width if self.launch == "fsdp2" else self.held
+        return self.width if self.launch == "fsdp2" else 4 if ends(self)[0] else self.held
 
     @property
     def checkpointed(self) -> bool:
@@ -85,7 +85,34 @@ def trainable(job: Job) -> int:
         return 0
     if job.full:
         return shapes.parameters(job.shape) - spared(job)
+    return adapted(job) + sum(ends(job))
+
+
+def adapted(job: Job) -> int:
+    """Parameters of low-rank adapters, and of a new head beside them."""
+    assert job.tuning is not None
     return shapes.adapter_parameters(job.shape, job.tuning.lora.r) + (job.shape.hidden if job.head == "one" else 0)
+
+
+def ends(job: Job) -> tuple[int, int]:
+    """Parameters of the vocabulary that are learned whole beside adapters: (where it is read, what only the head has).
+
+    As ``stages/lib/adapters.py`` has it: both ends of a grown one; and peft can't learn rows of a head with a bias. A
+    reward model has no such head.
+    """
+    if job.tuning is None or job.full:
+        return 0, 0
+    head = job.grown or (job.unread and job.shape.built.head_bias)
+    return (
+        job.shape.vocabulary * job.shape.hidden * job.grown,
+        shapes.head_parameters(job.shape) * (head and job.head != "one"),
+    )
+
+
+def learns_head(job: Job) -> bool:
+    """Whether the matrix that the head reads moves, also where it is the one of the other end."""
+    read, head = ends(job)
+    return job.full or head > 0 or (read > 0 and job.shape.tied and job.head != "one")
 
 
 def spared(job: Job) -> int:
@@ -137,7 +164,9 @@ def state_bytes(job: Job) -> float:
         return 4 * factored(job)
     if job.tuning.optimizer == "adamw":
         return 8 * count
-    return count * (2 + 8 / 256)  # two bytes, and a float32 each for 256 of them
+    # two bytes, and a float32 each for 256 of them; but the Trainer leaves embeddings in float32
+    whole = job.shape.vocabulary * job.shape.hidden if job.full else ends(job)[0]
+    return 8 * whole + (count - whole) * (2 + 8 / 256)
 
 
 def factored(job: Job) -> int:
@@ -146,7 +175,8 @@ def factored(job: Job) -> int:
     shape, lora = job.shape, 0 if job.full else job.tuning.lora.r
     per_layer = sum(linear.ins + linear.outs + 2 * lora for linear in shapes.linears(shape))
     vectors = 0 if lora else shapes.layer_parameters(shape) - shapes.layer_matrices(shape)  # these are kept whole
-    return shape.layers * (per_layer + vectors) + (0 if lora else 2 * (shape.vocabulary + shape.hidden))
+    whole = sum(end > 0 for end in ends(job)) if lora else 2
+    return shape.layers * (per_layer + vectors) + whole * (shape.vocabulary + shape.hidden)
 
 
 def kept(job: Job, *, cuda: bool = True) -> tuple[float, float]:
@@ -157,8 +187,9 @@ def kept(job: Job, *, cuda: bool = True) -> tuple[float, float]:
     tokens, full = job.batch * job.length, job.full
     # without autocast on a GPU, adapters over 4-bit weights have their input in their own precision
     apart = not full and job.width < 4 and (tuning.method == "lora" or not cuda)
+    made = 4 if tuning.method == "qlora" and ends(job)[0] else 0  # bitsandbytes gives what it was given, here float32
     layer = tokens * shapes.kept(
-        job.shape, job.length, job.width, cuda=cuda, stream=job.stream, r=0 if full else tuning.lora.r,
+        job.shape, job.length, job.width, cuda=cuda, stream=job.stream, made=made, r=0 if full else tuning.lora.r,
         dropout=0.0 if full else tuning.lora.dropout, apart=apart,
     )  # fmt: skip
     edge = tokens * job.shape.hidden * (2 * job.width + 4)  # the embeddings, and the last norm
@@ -171,9 +202,9 @@ def casts(job: Job) -> float:
     """Bytes of the 16-bit copies that autocast makes of float32 weights in a forward pass."""
     if job.tuning is None or job.width == 4:
         return 0.0
+    head = job.shape.vocabulary * job.shape.hidden * (job.head == "whole" and learns_head(job))
     if not job.full:
-        return float(job.width * trainable(job))
-    head = job.shape.vocabulary * job.shape.hidden * (job.head == "whole")
+        return float(job.width * (adapted(job) + head))
     matrices = job.shape.layers * shapes.layer_matrices(job.shape) + head
     return float(job.width * matrices * (job.stream != job.width))
 
@@ -186,7 +217,7 @@ def head_bytes(job: Job) -> tuple[float, float]:
     if job.head == "whole":  # the logits, a copy of all but the last, their log-softmax, its gradient
         return 8.0 * tokens * vocabulary, 16.0 * tokens * vocabulary
     tile = min(tokens, TILE[0]) * min(vocabulary, TILE[1]) * job.width
-    return float(tile), tile + 4.0 * tokens * hidden + 4.0 * vocabulary * hidden * job.full  # gradients in float32
+    return float(tile), tile + 4.0 * tokens * hidden + 4.0 * vocabulary * hidden * learns_head(job)  # in float32
 
 
 def learning(job: Job) -> Parts:
@@ -200,12 +231,13 @@ def learning(job: Job) -> Parts:
     copies = casts(job)
     if job.tuning.method == "qlora" and not job.scratch:
         layer += 2.0 * job.width * max(li.ins * li.outs for li in shapes.linears(job.shape))  # a matrix spelled out
-    ends = 4.0 * job.full * job.shape.vocabulary * job.shape.hidden  # the gradient of an end of the vocabulary
+    end = 4.0 * job.shape.vocabulary * job.shape.hidden  # the gradient of an end of the vocabulary
+    first, last = end * learns_head(job), end * (job.full or ends(job)[0] > 0)
     moments: list[Parts] = [
         {"gradients": before, "activations": stored + copies, "logits": through},
         {"gradients": before, "activations": stored + (0 if job.checkpointed else copies), "logits": back},
-        {"gradients": before or min(ends, share), "activations": stored + layer, "logits": 0.0},
-        {"gradients": share, "activations": layer, "logits": ends * (job.shape.tied or before > 0)},
+        {"gradients": before or min(first, share), "activations": stored + layer, "logits": 0.0},
+        {"gradients": share, "activations": layer, "logits": last * (job.shape.tied or before > 0)},
     ]
     most = max(moments, key=lambda moment: sum(moment.values()))
     return most | {"gradients": most["gradients"] + whole * (job.launch == "ddp")}  # the buckets that are exchanged
@@ -217,35 +249,6 @@ def gathered(job: Job) -> float:
         return 0.0
     layer = BYTES[job.precision] * shapes.layer_parameters(job.shape)
     return max(2.0 * layer, float(job.shape.vocabulary * job.shape.hidden * job.held))
-
-
-def passed(job: Job, rows: int, length: int) -> float:
-    """Bytes that a layer has at once of rows that only go through it."""
-    scores = job.shape.heads * length * (4 + job.width) if job.shape.built.eager else 0
-    return rows * length * (job.width * (4.0 * job.shape.hidden + 3.0 * job.shape.inner) + scores)
-
-
-def answering(job: Job) -> float:
-    """Bytes of keys and values when the longest answers end, of one token's logits each, and of a judge's reading."""
-    if not job.answer:
-        return 0.0
-    keys = job.speakers * job.spoken * shapes.cache(job.shape, job.held if job.full else job.width)
-    made = keys + job.speakers * job.shape.vocabulary * (job.width + 4.0)
-    return max(made + passed(job, job.speakers, job.spoken - job.answer), passed(job, job.judged, job.spoken))
-
-
-def reading(job: Job) -> float:
-    """Bytes of logits that are read for a measure, of which the stages bound the number, and of the layers below."""
-    vocabulary = job.shape.vocabulary
-
-    def bounded(length: int) -> float:
-        return float(min(job.rows * length * vocabulary, max(LOGITS, length * vocabulary)))
-
-    logits = max(READ * bounded(job.read), PAIRED * bounded(job.paired))
-    read = logits + passed(job, 1, max(job.read, job.paired)) * bool(job.rows)
-    # two models' logits of an answer, and five numbers of each for the divergence
-    apart = (8.0 * bounded(job.spoken) + 20.0 * job.answer * vocabulary) * job.judge
-    return max(read, apart, job.items * vocabulary * 2.0 * job.width)
 
 
 def parts(job: Job) -> Parts:
@@ -262,7 +265,7 @@ def parts(job: Job) -> Parts:
         if launch == "zero3":  # launch/zero3.yaml keeps weights and states in the CPU's memory
             weights = adapters = state = 0.0
         found = {"weights": weights, "adapters": adapters, "optimizer": state} | learning(job)
-    found |= {"others": other_bytes(job), "answering": answering(job), "reading": reading(job)}
+    found |= {"others": other_bytes(job), "answering": reading.answering(job), "reading": reading.measuring(job)}
     found["context"] = CONTEXT + SLACK * passing(found) + (1 + SLACK) * gathered(job)
     return {key: value for key, value in found.items() if value}
 

@@ -7,20 +7,16 @@ the stated share of a card's peak. Not covered: the stages before `base`; what t
 """
 
 import argparse
-import os
-import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stages.lib import paramfile, recipes
-from stages.lib.contract import Refusal, suggest
-from tools import advice, jobs, machine, memory, shapes, work
+from stages.lib.contract import Refusal
+from tools import advice, cards, cautions, jobs, machine, memory, shapes, work
 from tools.jobs import Planned
 from tools.memory import GIB
 
-CARDS = Path(__file__).with_name("gpus.yaml")
 COLUMNS = {
     "weights": "weights", "adapters": "lora", "optimizer": "optim", "others": "other", "context": "fixed",
     "gradients": "grads", "activations": "activ", "logits": "head", "answering": "answer", "reading": "read",
@@ -30,24 +26,6 @@ LEGEND = """  peak = weights + lora + optim + other + fixed + the most of: grads
   answer: keys and values while answers are made; read: logits of held-out text and of questions"""
 DONG = 26300.0  # for a dollar, where params.yaml has no spend.dong
 WIDTH = 100
-
-
-@dataclass(frozen=True)
-class Card:
-    """A graphics card, or this machine's memory."""
-
-    name: str
-    memory: float  # GiB
-    bandwidth: float = 0.0  # GB/s
-    fp32: float = 0.0  # TFLOPS
-    fp16: float = 0.0
-    bf16: float = 0.0
-    price: float = 0.0  # dollars an hour
-    note: str = ""
-
-    def precision(self, wanted: str) -> str:
-        """What ``auto`` means here."""
-        return wanted if wanted != "auto" else "bf16" if self.bf16 else "fp16" if self.fp16 else "fp32"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,12 +53,10 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
     """Everything, as text."""
     if processes < 1 or not 0 < mfu <= 1:
         raise Refusal(f"--processes {processes}, --mfu {mfu}: at least one process, and a share between 0 and 1")
-    cards = {name: Card(name, **entry) for name, entry in paramfile.load(CARDS).items()}
-    if gpu is not None and gpu not in cards:
-        raise Refusal(f"GPU: {gpu!r} is not in tools/gpus.yaml; {suggest(gpu, list(cards))}")
+    chosen = cards.named(gpu) if gpu is not None else None
     name, recipe, dong, current = read(named)
     shape, source = shapes.of(recipe.base)
-    card = cards[gpu] if gpu else at_hand(recipe.compute.device)
+    card = chosen or cards.at_hand(recipe.compute.device)
     shared = recipe.compute.launch != "single"
     precision, room = card.precision(recipe.compute.precision), card.memory * GIB
     sets = jobs.tables(recipe.base, shape, current)
@@ -88,7 +64,11 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
     by = f"{recipe.compute.launch} × {processes}" if shared else "one process"
     lines = [
         f"{name}: a {shape.family} of {short(shapes.parameters(shape))} parameters (from {source}), {precision}, {by}",
-        *(line for told in warnings(recipe, card, precision, processes) for line in wrapped(f"warning: {told}")),
+        *(
+            line
+            for told in cautions.warnings(recipe, shape, card, precision, processes)
+            for line in wrapped(f"warning: {told}")
+        ),
         f"Memory of a process in GiB, on {card.name} ({card.memory:.0f} GiB)",
         "",
         *memory_table(found, room),
@@ -100,23 +80,8 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
     lines += ["", *machine_lines(recipe, shape, precision, found, room), "", *work_table(found), ""]
     rented = f"{processes} cards" if processes > 1 else "one card"
     lines += [f"Hours and prices on {rented} at {mfu:.0%} of peak; prices are estimates, see tools/gpus.yaml"]
-    lines += cost_table(recipe, found, cards.values(), shape, processes, mfu, dong, sets)
+    lines += cost_table(recipe, found, cards.known().values(), shape, processes, mfu, dong, sets)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def warnings(recipe: recipes.Recipe, card: Card, precision: str, processes: int) -> Iterator[str]:
-    """What may make another model than this one, or none at all, and what was asked for in vain."""
-    base, launch = recipe.base, recipe.compute.launch
-    if told := recipes.moving(base):
-        yield told
-    if precision == "bf16" and not card.bf16 and card.fp16:
-        yield f"compute.precision: found bf16, which {card.name} does not have: take auto or fp32, or a newer card"
-    if recipe.compute.device == "cpu" and card.fp16:
-        yield f"compute.device: cpu keeps this recipe to the CPU, also beside a {card.name}"
-    if launch == "single" and processes > 1:
-        yield f"compute.launch: single keeps to one of the {processes} cards"
-    if launch != "single" and processes == 1:
-        yield f"compute.launch: {launch} shares the work among cards, and this plan is for one: GPUS=4 is for four"
 
 
 def read(named: str | None) -> tuple[str, recipes.Recipe, float, bool]:
@@ -125,23 +90,10 @@ def read(named: str | None) -> tuple[str, recipes.Recipe, float, bool]:
     name = named or str(dials.get("recipe"))
     known = sorted(path.stem for path in Path("recipes").glob("*.yaml"))
     if name not in known:
-        raise Refusal(f"RECIPE: found {name!r}; {suggest(name, known)} (the files in recipes/)")
+        raise Refusal(f"RECIPE: found {name!r}; {shapes.near(name, known) or 'look among the files in recipes/'}")
     file = f"recipes/{name}.yaml"
     recipe: recipes.Recipe = paramfile.typed(recipes.Recipe, paramfile.load(Path(file)), file)
     return name, recipe, float((dials.get("spend") or {}).get("dong", DONG)), name == dials.get("recipe")
-
-
-def at_hand(device: str) -> Card:
-    """The first GPU of this machine; else, and for a recipe that keeps to the CPU, the machine's own memory."""
-    if device == "auto" and shutil.which("nvidia-smi"):
-        import torch
-
-        if torch.cuda.is_available():
-            found = torch.cuda.get_device_properties(0)
-            modern = found.major >= 8
-            return Card(found.name, found.total_memory / GIB, fp16=1.0, bf16=float(modern))
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return Card("this machine's CPU", pages * size / GIB, fp32=1.0)
 
 
 def memory_table(found: list[Planned], room: float) -> list[str]:
@@ -193,7 +145,7 @@ def work_table(found: list[Planned]) -> list[str]:
 def cost_table(
     recipe: recipes.Recipe,
     found: list[Planned],
-    cards: Iterable[Card],
+    rented: Iterable[cards.Card],
     shape: shapes.Shape,
     processes: int,
     mfu: float,
@@ -203,7 +155,7 @@ def cost_table(
     """A line for each card: hours of each stage, in all, dollars and đồng; a stage that does not fit is marked."""
     rows = [("card", "GiB", *(job.name for job, *_ in found), "hours", "$", "1000 đồng")]
     known: dict[str, list[Planned]] = {}
-    for card in cards:
+    for card in rented:
         wanted = recipe.compute.precision
         precision = card.precision(wanted)
         peak = float(getattr(card, precision)) or card.fp16 or card.fp32

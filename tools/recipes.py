@@ -1,7 +1,8 @@
 """Write the recipes of published models: ``python -m tools.recipes``; ``--check`` only says which files differ.
 
 ``recipes.yaml`` names the models; how many rows stand in memory together follows from a model's size, and how they are
-learned from the method. A recipe of any other name is somebody's own and is left alone, as is `tiny`. Not covered:
+learned from the method. Where the benchmark's 16-bit weights fill the card, it reads as much as the plan finds room
+for. A recipe of any other name is somebody's own and is left alone, as is `tiny`. Not covered:
 keys that a task asks for (`mode`, `grow`, `rlhf.rewards`): those are edited in a copy under a name of one's own.
 """
 
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.lib import packing, paramfile
-from tools import shapes
+from stages.lib import packing, paramfile, recipes
+from tools import advice, jobs, memory, shapes, work
 
 TABLE = Path(__file__).with_name("recipes.yaml")
 FOLDER = Path("recipes")
@@ -21,6 +22,12 @@ SAVE = 50  # steps between checkpoints, of the hundred or few hundred that some 
 WAYS = {"full": "all weights", "lora": "LoRA on 16-bit weights", "qlora": "QLoRA: adapters on 4-bit weights"}
 SHORT = "this family keeps a score for each two tokens of a row, which short rows keep few"
 BENCHMARK = {"batch": 4, "context": CONTEXT, "max_new_tokens": 256}
+HOLDS = {8: 7.6, 12: 10.8, 16: 14.7, 24: 22.1, 40: 39.4, 80: 79.2}  # GiB that a card of so many GB has at least
+# rows that recipes are meant for: as long as their contexts let them be, and long prompts
+SETS = {
+    name: work.Rows(5000, 300.0, longest, "assumed", 250)
+    for name, longest in {"text": CONTEXT, "sft": CONTEXT, "preferences": 1024, "prompts": 512}.items()
+}
 LORA = {"r": 16, "alpha": 32, "dropout": 0.05}
 ONLINE = {
     "context": 1024,
@@ -122,7 +129,7 @@ def tree(model: Model, method: str) -> dict[str, Any]:
     gemma = model.shape.family.startswith("gemma")
     adapters = "lora" if method == "full" else method
     online = model.rlhf in ("rloo", "grpo")
-    return {
+    found = {
         "compute": {
             "device": "auto", "threads": 4, "precision": "bf16" if gemma else "auto",
             "launch": "fsdp2" if number > 1 else "single",
@@ -138,8 +145,22 @@ def tree(model: Model, method: str) -> dict[str, Any]:
             **tuning(model, adapters, 4 if online else model.rows // 2, 1, 1e-5 if online else 5e-6, 0.0),
             **(ONLINE if online else OFFLINE), "lora": LORA,
         },
-        "benchmark": BENCHMARK,
     }  # fmt: skip
+    return found | {"benchmark": benchmark(model, method, found)}
+
+
+def benchmark(model: Model, method: str, rest: dict[str, Any]) -> dict[str, int]:
+    """What is read at once: all that was meant, or as much as fits, with fewer rows before shorter ones."""
+    sizes = [BENCHMARK | {"context": CONTEXT // cut, "batch": batch} for cut in (1, 2, 4) for batch in (4, 2)]
+    return next(size for size in sizes if not model.spills(method) or reads(model, method, rest | {"benchmark": size}))
+
+
+def reads(model: Model, method: str, found: dict[str, Any]) -> bool:
+    """Whether the benchmark works on the card that a recipe is meant for, be it slowly."""
+    recipe: recipes.Recipe = paramfile.typed(recipes.Recipe, found, f"{model.name}-{method}")
+    planned = jobs.planned(recipe, model.shape, "bf16", 1, SETS)
+    job = next(job for job, *_ in planned if job.name == "benchmark")
+    return advice.fits(job, HOLDS[model.card(method)[1]] * memory.GIB) != "NO"
 
 
 def packs(shape: shapes.Shape) -> bool:

@@ -5,6 +5,7 @@ torch is not needed. The counts of saved elements follow transformers' own layer
 keeps (``benchmarks/plan.py``). Not covered: mixtures of experts, and families that ``FAMILIES`` does not name.
 """
 
+import difflib
 import functools
 import json
 import os
@@ -16,6 +17,7 @@ from stages.lib import paramfile, recipes
 from stages.lib.contract import Refusal, suggest
 
 TABLE = Path(__file__).with_name("shapes.yaml")
+PLACES = ("/", ".", "~", "data/", "models/")  # a name that begins so is a folder's, not the hub's
 TOKENS_PER_SYLLABLE = 1.8  # where the table does not tell: multilingual vocabularies of 100,000 and more
 
 
@@ -35,6 +37,7 @@ class Family:
     embedding_norm: bool = False
     head_bias: bool = False
     activation: int = 1  # tensors of the MLP's width that a plain activation keeps
+    bounded: bool = True  # else its positions are slopes, and rows may be of any length
 
 
 LLAMA = Family("rms")
@@ -48,7 +51,7 @@ FAMILIES = {
     "gemma3": GEMMA,
     "bloom": Family(
         "layer", fused=True, gated=False, eager=True, biased=("qkv", "o", "up", "down"), norm_bias=True,
-        embedding_norm=True,
+        embedding_norm=True, bounded=False,
     ),
     "gpt_neox": Family(
         "layer", fused=True, gated=False, parallel=True, biased=("qkv", "o", "up", "down"), norm_bias=True
@@ -157,6 +160,7 @@ def kept(
     width: int,
     *,
     stream: int = 0,
+    made: int = 0,
     r: int = 0,
     dropout: float = 0.0,
     apart: bool = False,
@@ -167,7 +171,8 @@ def kept(
     ``width`` is the bytes of what matrices read, ``stream`` those of the hidden state between layers, which autocast
     leaves at float32 where the weights are; every matrix that reads it then keeps a copy of its own. ``r`` is the rank
     of adapters, 0 where every weight is trained; adapters in another precision than their input (``apart``) keep a
-    copy of it each. CUDA's autocast has a layer norm read float32.
+    copy of it each. ``made`` is the bytes of what the MLP's matrices give, where those are not ``width``. CUDA's
+    autocast has a layer norm read float32.
     """
     built, h, stream = shape.built, shape.hidden, stream or width
     q, kv, i = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.inner
@@ -189,7 +194,7 @@ def kept(
         total += (3 * q + 2 * kv + q) * width  # the whole fused tensor is kept for the sake of its values
     else:
         total += (q + 2 * kv) * width + shape.heads * 4 + q * width * (apart and r > 0)
-    return total + width * i * (3 if built.gated else built.activation)
+    return total + (made or width) * i * (3 if built.gated else built.activation)
 
 
 def cache(shape: Shape, width: int) -> int:
@@ -209,12 +214,27 @@ def of(base: recipes.Scratch | recipes.Hub) -> tuple[Shape, str]:
             return replace(found, vocabulary=found.vocabulary + base.grow), "its config.json"
     known = published()
     if base.repo not in known:
-        raise Refusal(
-            f"base.repo: the shape of {base.repo!r} is not known here: {suggest(base.repo, sorted(known))}; or name a"
-            " local folder with its config.json, or add a few lines to tools/shapes.yaml"
-        )
+        raise Refusal(f"base.repo: {unknown(base.repo, sorted(known))}")
     found = known[base.repo]
     return replace(found, vocabulary=found.vocabulary + base.grow), "tools/shapes.yaml"
+
+
+def unknown(repo: str, known: list[str]) -> str:
+    """Why a model has no shape here, and what to do."""
+    if Path(repo).is_dir():
+        return f"{repo} holds no config.json: is it a model's folder, and whole?"
+    if repo.startswith(PLACES) or repo.count("/") > 1:
+        return f"found {repo!r}; no such folder: `python -m tools.convert OWNER/NAME REVISION {repo}` makes it"
+    return (
+        f"the shape of {repo!r} is not known here; {near(repo, known) or 'no name in tools/shapes.yaml is like it.'}"
+        " Else name a local folder with its config.json, or add a few lines to tools/shapes.yaml"
+    )
+
+
+def near(found: str, known: list[str]) -> str:
+    """The one name that was most likely meant, as a question; nothing where none is like it."""
+    folded = {name.casefold(): name for name in known}
+    return "".join(f"did you mean {folded[one]!r}?" for one in difflib.get_close_matches(found.casefold(), folded, n=1))
 
 
 @functools.cache

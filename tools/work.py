@@ -92,8 +92,10 @@ def training(job: Job, tokens: float, length: float) -> float:
     assert job.tuning is not None
     once = forward(job.shape, length, job.head != "one")
     factor = (3 if job.full else 2) + job.checkpointed
-    adapters = 0.0 if job.full else 6.0 * memory.trainable(job)
-    return tokens * (factor * once + adapters)
+    if job.full:
+        return tokens * factor * once
+    head = 2.0 * job.shape.vocabulary * job.shape.hidden * memory.learns_head(job)  # its gradient; to look up is free
+    return tokens * (factor * once + 6.0 * memory.adapted(job) + head)
 
 
 @dataclass(frozen=True)
