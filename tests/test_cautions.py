@@ -73,14 +73,14 @@ def test_what_may_go_wrong_is_told_first(
     assert ("auto is" in found) == ("auto is" in said)
 
 
-def test_a_folder_of_a_family_that_overflows_is_known_by_its_shape() -> None:
-    recipe = changed("qwen3-0.6b-lora", {"base.repo": "data/hub/mine"})
+def test_a_folder_of_a_family_that_overflows_is_known_by_its_shape(tmp_path: Path) -> None:
+    recipe = changed("qwen3-0.6b-lora", {"base.repo": str(tmp_path)})
     gemma = replace(measure.TOY["gemma3_text"], context=4096)
     assert "auto is fp16 on t4: compute.precision: found fp16, in which a gemma3_text overflows" in told(
         recipe, gemma, "t4"
     )
     assert "auto is" not in told(recipe, gemma, "rtx-3060")
-    held = changed("qwen3-0.6b-lora", {"base.repo": "data/hub/mine", "compute.precision": "bf16"})
+    held = changed("qwen3-0.6b-lora", {"base.repo": str(tmp_path), "compute.precision": "bf16"})
     assert "take fp32, or a newer card" in told(held, gemma, "t4")
 
 

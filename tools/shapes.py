@@ -17,7 +17,6 @@ from stages.lib import paramfile, recipes
 from stages.lib.contract import Refusal, suggest
 
 TABLE = Path(__file__).with_name("shapes.yaml")
-PLACES = ("/", ".", "~", "data/", "models/")  # a name that begins so is a folder's, not the hub's
 TOKENS_PER_SYLLABLE = 1.8  # where the table does not tell: multilingual vocabularies of 100,000 and more
 
 
@@ -223,8 +222,6 @@ def unknown(repo: str, known: list[str]) -> str:
     """Why a model has no shape here, and what to do."""
     if Path(repo).is_dir():
         return f"{repo} holds no config.json: is it a model's folder, and whole?"
-    if repo.startswith(PLACES) or repo.count("/") > 1:
-        return f"found {repo!r}; no such folder: `python -m tools.convert OWNER/NAME REVISION {repo}` makes it"
     return (
         f"the shape of {repo!r} is not known here; {near(repo, known) or 'no name in tools/shapes.yaml is like it.'}"
         " Else name a local folder with its config.json, or add a few lines to tools/shapes.yaml"

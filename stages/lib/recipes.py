@@ -194,9 +194,9 @@ def unfindable(base: Hub) -> Iterator[str]:
         return
     if base.repo.startswith((".", "~", "data/")) or base.repo.count("/") > 1 or Path(base.repo).is_absolute():
         yield (
-            f"base.repo: found {base.repo!r}: no such folder; `python -m tools.convert` makes one of a model that was"
-            " published as pickles. Else correct the path, which is seen from the repository's root and has no ~, or"
-            " name a hub repository as owner/name"
+            f"base.repo: found {base.repo!r}: no such folder; `python -m tools.convert OWNER/NAME REVISION {base.repo}`"
+            " makes it of a model that was published as pickles. Else correct the path, which is seen from the"
+            " repository's root and has no ~, or name a hub repository as owner/name"
         )
     elif not base.revision:
         yield f"base.revision: found '' with {base.repo}; name a commit of it, or a branch such as main"
