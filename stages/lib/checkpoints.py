@@ -164,7 +164,7 @@ def keeper(trainer: Any, where: Place, points: list[Point], best: "Best | None")
         def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any) -> None:
             begun = where.scratch / EPOCH
             if self.begun_from:
-                for _ in range(int(state.epoch)):  # each epoch draws once from a generator that is a sampler's own
+                for _epoch in range(int(state.epoch)):  # each draws once from a generator that is a sampler's own
                     next(iter(train_dataloader.batch_sampler))
                 # one that ended an epoch holds how the next begins
                 trainer._load_rng_state(str(self.begun_from / EPOCH if state.epoch % 1 else self.begun_from))
