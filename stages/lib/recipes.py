@@ -112,7 +112,7 @@ class Online(Tuning):
     temperature: PositiveFloat
     beta: Annotated[float, Field(ge=0)]  # how firmly the policy is held to where it started
     max_kl: PositiveFloat  # nats for an answer; a run beyond it stops
-    save: Count  # as in sft; ppo has none
+    save: Count  # 0 for ppo, which begins anew
 
 
 class Offline(Tuning):
