@@ -5,7 +5,8 @@ values, or from both (``stages/lib/online.py``); ``offline`` learns from pairs a
 ``beta`` holds the policy near where it started, and one that moves beyond ``max_kl`` is refused. What the training
 data show proves nothing, so policy and start then both answer held-out prompts, judged by the same reward model and,
 where they can be checked, by rule; held-out pairs tell which answers it has come to like, and held-out conversations
-what that has cost. Not covered: going on from a checkpoint.
+what that has cost. With ``save`` a run that was killed goes on at its last checkpoint, to the same bytes; ``ppo``
+begins anew. Not covered: how that is done (``stages/lib/checkpoints.py``).
 """
 
 import math
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.lib import (
     adapters,
+    checkpoints,
     contract,
     determinism,
     drift,
@@ -118,50 +120,56 @@ def main(
         }
 
     points: list[training.Point] = []
-    try:
-        if isinstance(rlhf, recipes.Online):
-            known = rewards.references(records.read(sft_train))
-            asked, checkable = online.rewarded(asked, known, rlhf, sft_train)
-            online.enough(asked, rlhf, prompts)
-            first |= {"asked": len(asked), "checkable": checkable}
-            told(first)
-            seen = {f"eval_{name}": value for name, value in look(learner.eval(), learner).items()}
-            points.append({"step": 0} | first | training.rounded(seen))
-            learner = online.train(
-                learner, load, start, scorer, tokenizer, asked, known, look, compute, seed, rlhf, points
-            )
-            frozen = start() if launch.leads() else None
-        else:
-            ranked, left_out = offline.rows(preferences_train, tokenizer, rlhf)
-            first |= {"ranked": len(ranked), "ranked_too_long": left_out}
-            told(first)
-            points.append({"step": 0} | first | training.rounded(look(learner.eval(), learner)))
-            frozen = start()
-            learner = offline.train(learner, load, frozen, tokenizer, ranked, look, compute, seed, rlhf, points)
-        if not launch.leads():
-            return
-        steps = points[-1]["step"]
-        seen = look(learner.eval(), frozen)
-        drift.check(seen["kl_answer"], int(steps), rlhf.max_kl)
-    except Refusal:
-        if points and points[-1]["step"] > 0 and launch.leads():  # how it came to that
-            training.write_history(history, points)
-            print(f"{history} holds the run as far as it went", file=sys.stderr)
-        raise
-    after, rewards_after = measure(learner)
-    after |= {"kl": seen["kl_answer"]} | {name: seen[name] for name in before if name not in after}
-    gain, error = mean(after - before for before, after in zip(rewards_before, rewards_after, strict=True))
-    if rlhf.method != "full":
-        learner = adapters.merge(learner)  # last of all, since the whole of it may have no room on the GPU
-    learner.config.use_cache = True
-    models.save(learner.to(weights.dtype(compute)), tokenizer, model)  # full ones were kept in fp32 to learn
-    summary = {f"{name}_before": value for name, value in before.items()} | {
-        f"{name}_after": value for name, value in after.items()
-    }
-    # prompt by prompt: how hard the prompts are is the same on both sides
-    summary |= {"reward_gain": gain, "reward_gain_stderr": error}
-    summary = {name: round(value, 6) for name, value in summary.items()}
-    training.write_history(history, [*points, {"step": steps, **summary}])
+    tables = (prompts, validation, sft_train, sft_validation, preferences_train, preferences_validation)
+    settings = (seed, compute, rlhf, weights.device(compute), weights.precision(compute))
+    with checkpoints.place("rlhf", rlhf.save, (policy, judge, *tables, config), settings) as where:
+        try:
+            if isinstance(rlhf, recipes.Online):
+                known = rewards.references(records.read(sft_train))
+                asked, checkable = online.rewarded(asked, known, rlhf, sft_train)
+                online.enough(asked, rlhf, prompts)
+                first |= {"asked": len(asked), "checkable": checkable}
+                told(first)
+                seen = {f"eval_{name}": value for name, value in look(learner.eval(), learner).items()}
+                points.append({"step": 0} | first | training.rounded(seen))
+                learner = online.train(
+                    learner, load, start, scorer, tokenizer, asked, known, look, compute, seed, rlhf, points, where
+                )
+                frozen = start() if launch.leads() else None
+            else:
+                ranked, left_out = offline.rows(preferences_train, tokenizer, rlhf)
+                first |= {"ranked": len(ranked), "ranked_too_long": left_out}
+                told(first)
+                points.append({"step": 0} | first | training.rounded(look(learner.eval(), learner)))
+                frozen = start()
+                learner = offline.train(
+                    learner, load, frozen, tokenizer, ranked, look, compute, seed, rlhf, points, where
+                )
+            if not launch.leads():
+                return
+            steps = points[-1]["step"]
+            seen = look(learner.eval(), frozen)
+            drift.check(seen["kl_answer"], int(steps), rlhf.max_kl)
+        except Refusal:
+            if points and points[-1]["step"] > 0 and launch.leads():  # how it came to that
+                training.write_history(history, points)
+                print(f"{history} holds the run as far as it went", file=sys.stderr)
+            raise
+        after, rewards_after = measure(learner)
+        after |= {"kl": seen["kl_answer"]} | {name: seen[name] for name in before if name not in after}
+        gain, error = mean(after - before for before, after in zip(rewards_before, rewards_after, strict=True))
+        summary = {f"{name}_before": value for name, value in before.items()} | {
+            f"{name}_after": value for name, value in after.items()
+        }
+        # prompt by prompt: how hard the prompts are is the same on both sides
+        summary |= {"reward_gain": gain, "reward_gain_stderr": error}
+        summary = {name: round(value, 6) for name, value in summary.items()}
+        with fitting.all_or_none(model, history):
+            if rlhf.method != "full":
+                learner = adapters.merge(learner)  # last of all, since the whole of it may have no room on the GPU
+            learner.config.use_cache = True
+            models.save(learner.to(weights.dtype(compute)), tokenizer, model)  # full ones were kept in fp32 to learn
+            training.write_history(history, [*points, {"step": steps, **summary}])
 
 
 def told(counts: dict[str, int]) -> None:

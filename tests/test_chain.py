@@ -49,7 +49,7 @@ reward.main(Path("lora"), P, P, Path("reward"), Path("reward.json"),
             reward=recipes.Reward(method="full", lr=0.001, epochs=1.0, batch=4, save=0, context=64,
                                   lora=lora, **plain), **kw)
 r = recipes.Online(kind="online", algorithm="rloo", rewards="model", method="lora", lr=0.001, steps=2, batch=4,
-                   generations=2, context=96, max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0,
+                   generations=2, context=96, max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0, save=0,
                    lora=lora, **plain)
 rlhf.main(Path("lora"), Path("reward"), A, A, C, C, P, P, Path("rlhf"), Path("rlhf.json"), rlhf=r, **kw)
 for name in ("int8", "nf4"):

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from stages.lib import drift, models, online, ppo, records, rollouts
+from stages.lib import drift, models, online, ppo, recipes, records, rollouts
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
-from tests.toy_rlhf import COMPUTE, ONLINE, Home
+from tests.toy_rlhf import COMPUTE, OFFLINE, ONLINE, Home
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +91,10 @@ def test_a_look_has_the_last_word_on_a_kl_that_scatters(
     monkeypatch.setattr(ppo, "taken", lambda *words: (true_taken(*words)[0], 99.0))
     points = home.run(section, tmp_path)
     assert points[-2]["kl_answer"] >= 99 and points[-2]["eval_kl_answer"] < 5
+
+
+@pytest.mark.parametrize(("section", "seen"), [(ONLINE, "eval_kl_answer"), (OFFLINE, "kl_answer")], ids=["rloo", "dpo"])
+def test_a_look_leaves_a_step_its_own_log(home: Home, tmp_path: Path, section: recipes.Rlhf, seen: str) -> None:
+    points = home.run(section, tmp_path)
+    assert [point["step"] for point in points] == [0, 1, 2, 2]  # the last is the summary
+    assert all({"loss", "grad_norm", seen} <= point.keys() for point in points[1:-1])

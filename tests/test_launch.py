@@ -50,7 +50,7 @@ def test_what_cannot_work_is_refused_before_anything_starts(
 def test_what_draws_answers_is_not_sharded_and_one_process_keeps_to_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     online = recipes.Online(
         kind="online", algorithm="rloo", rewards="model", method="lora", lr=0.001, steps=2, batch=4, generations=2,
-        context=96, max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0, lora=LORA, optimizer="adamw",
+        context=96, max_new_tokens=4, temperature=1.0, beta=0.05, max_kl=100.0, save=0, lora=LORA, optimizer="adamw",
         accumulate=1, gradient_checkpointing=False,
     )  # fmt: skip
     sharded = ("single", "fsdp2", "zero3")

@@ -130,6 +130,7 @@ PACKED = dict(method="full", packing=True, context=96, epochs=9.0, batch=1, keep
 print(json.dumps({
     "unbroken": ran("unbroken", {}),
     "killed": ran("killed", {}, at_step(5), while_writing, between_renames, at_step(14), at_the_end),
+    "passes": ran("passes", {"save": 2}, at_step(7), at_step(9)),  # from the end of a pass, then from within the next
     "full": ran("full", {}, at_step(5, full)),
     "packed": ran("packed", PACKED),
     "packed_killed": ran("packed_killed", PACKED, at_step(3), while_writing, between_renames),
@@ -157,6 +158,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, di
     ("whole", "broken"),
     [
         ("unbroken", "killed"),
+        ("unbroken", "passes"),
         ("unbroken", "full"),
         ("packed", "packed_killed"),
         ("judge", "judge_killed"),

@@ -31,11 +31,11 @@ TUNING: dict[str, Any] = {
 
 ONLINE = recipes.Online(
     kind="online", algorithm="rloo", rewards="model", steps=2, generations=2, context=96, max_new_tokens=6,
-    temperature=1.0, beta=0.05, max_kl=100.0, lora=LORA, **TUNING,
+    temperature=1.0, beta=0.05, max_kl=100.0, save=0, lora=LORA, **TUNING,
 )  # fmt: skip
 
 OFFLINE = recipes.Offline(
-    kind="offline", algorithm="dpo", epochs=1.0, context=96, max_new_tokens=6, beta=0.1, max_kl=100.0,
+    kind="offline", algorithm="dpo", epochs=1.0, context=96, max_new_tokens=6, beta=0.1, max_kl=100.0, save=0,
     lora=LORA, **TUNING,
 )  # fmt: skip
 

@@ -32,9 +32,9 @@ LORA = {"r": 16, "alpha": 32, "dropout": 0.05}
 ONLINE = {
     "context": 1024,
     "rewards": "model", "steps": 500, "generations": 8, "max_new_tokens": 256, "temperature": 1.0, "beta": 0.04,
-    "max_kl": 50.0,
+    "max_kl": 50.0, "save": 25,
 }  # fmt: skip
-OFFLINE = {"epochs": 1, "context": 1024, "max_new_tokens": 256, "beta": 0.1, "max_kl": 50.0}
+OFFLINE = {"epochs": 1, "context": 1024, "max_new_tokens": 256, "beta": 0.1, "max_kl": 50.0, "save": 50}
 
 
 @dataclass(frozen=True)

@@ -58,14 +58,16 @@ class Place:
         return json.loads((found / POINTS).read_text(encoding="utf-8")) if found else []
 
     def arguments(self, steps: int) -> dict[str, Any]:
+        """When to log, to save, and to evaluate what nothing was learned by yet."""
+        return self.rhythm(max(1, steps // 50)) | {"eval_on_start": self.found is None}
+
+    def rhythm(self, every: int) -> dict[str, Any]:
         """When to log and to save: a checkpoint falls on a logged step, for what is summed in between is not in it."""
-        every = max(1, steps // 50)
-        rhythm: dict[str, Any] = {"logging_steps": every, "eval_on_start": self.found is None}
         if not self.save:
-            return rhythm
+            return {"logging_steps": every}
         if self.save < every:
-            return rhythm | {"logging_steps": self.save, "save_strategy": "steps", "save_steps": self.save}
-        return rhythm | {"save_strategy": "steps", "save_steps": round(self.save / every) * every}
+            return {"logging_steps": self.save, "save_strategy": "steps", "save_steps": self.save}
+        return {"logging_steps": every, "save_strategy": "steps", "save_steps": round(self.save / every) * every}
 
 
 @contextmanager
@@ -159,10 +161,13 @@ def keeper(trainer: Any, where: Place, points: list[Point], best: "Best | None")
     class Keeper(TrainerCallback):
         begun_from = where.found  # not later: by then there is one of this very run
 
-        def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any) -> None:
             begun = where.scratch / EPOCH
             if self.begun_from:
-                trainer._load_rng_state(str(self.begun_from / EPOCH))
+                for _epoch in range(int(state.epoch)):  # each draws once from a generator that is a sampler's own
+                    next(iter(train_dataloader.batch_sampler))
+                # one that ended an epoch holds how the next begins
+                trainer._load_rng_state(str(self.begun_from / EPOCH if state.epoch % 1 else self.begun_from))
                 self.begun_from = None
             begun.mkdir(exist_ok=True)
             trainer._save_rng_state(str(begun))

@@ -79,7 +79,9 @@ def watcher(trainer: Any, look: Look, frozen: Any | None, most: float, prefix: s
             if due(state.global_step, state.max_steps):
                 found = glance(look, model, frozen)
                 model.eval()  # or trl would take this for the step's own log
+                told = control.should_log
                 trainer.log(dict(training.rounded({prefix + name: value for name, value in found.items()})))
+                control.should_log = told  # which any log takes back
                 model.train()
                 check(found["kl_answer"], state.global_step, most)
 

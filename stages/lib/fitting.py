@@ -26,12 +26,15 @@ def fit(
     where: checkpoints.Place,
     *,
     name: str,
-    tokens: float,
+    tokens: float = 0.0,
     keep: Literal["last", "best"] = "last",
 ) -> None:
-    """Train, and fill the history; ``tokens`` are those of a step. ``best`` puts back the best evaluation's weights."""
+    """Train, and fill the history, which may have begun; ``best`` puts back the best evaluation's weights.
+
+    ``tokens`` are those of a step, or 0 for nobody knows.
+    """
     launch.unrounded(trainer)
-    points[:] = where.points()
+    points[:] = where.points() or points
     best = checkpoints.Best(trainer.model, where) if keep == "best" else None
     progress.show(trainer, name, tokens)
     trainer.floating_point_ops = lambda _: 0  # else it counts all parameters anew at each step, and nobody asks

@@ -8,13 +8,24 @@ What doesn't fit into the context is left out and counted. A reward model teache
 same: its word on held-out prompts tells what was gained. Not covered: ties, and strengths of a preference.
 """
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import adapters, drift, launch, models, progress, recipes, records, rollouts, trackers, training
+from stages.lib import (
+    adapters,
+    checkpoints,
+    drift,
+    fitting,
+    launch,
+    models,
+    recipes,
+    records,
+    rollouts,
+    trackers,
+    training,
+)
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
 
@@ -68,6 +79,7 @@ def train(
     seed: int,
     rlhf: recipes.Offline,
     points: list[training.Point],
+    where: checkpoints.Place,
 ) -> Any:
     """The policy, its adapter on it, or None in a process that has nothing to write; every log adds a point.
 
@@ -76,24 +88,21 @@ def train(
     launch.rows(rlhf)  # told, where there are several processes
     steps = launch.steps(len(found), rlhf)
     Random(seed).shuffle(found)  # kto takes them as they come: it compares each answer with its neighbour's prompt
-    with tempfile.TemporaryDirectory() as scratch:
-        shared = {
-            **training.arguments(compute, seed, scratch, rlhf),
-            "max_steps": steps,
-            "per_device_train_batch_size": rlhf.batch,
-            "gradient_accumulation_steps": rlhf.accumulate,
-            "warmup_steps": steps // 10,
-            "logging_steps": max(1, steps // 50),
-        }
-        make = {"dpo": dpo, "kto": kto, "orpo": orpo}[rlhf.algorithm]
-        trainer = make(learner, frozen, tokenizer, found, shared, rlhf)
-        trainer.add_callback(drift.watcher(trainer, look, frozen, rlhf.max_kl))
-        trainer.add_callback(training.recorder(points))
-        trainer.add_callback(trackers.live(rlhf))
-        adapters.precise(trainer.model)
-        progress.show(trainer, "rlhf")
-        trainer.train()
-        return launch.whole(trainer, lambda: load(device_map="cpu"))
+    shared = {
+        **training.arguments(compute, seed, str(where.scratch), rlhf),
+        **where.rhythm(max(1, steps // 50)),
+        "max_steps": steps,
+        "per_device_train_batch_size": rlhf.batch,
+        "gradient_accumulation_steps": rlhf.accumulate,
+        "warmup_steps": steps // 10,
+    }
+    make = {"dpo": dpo, "kto": kto, "orpo": orpo}[rlhf.algorithm]
+    trainer = make(learner, frozen, tokenizer, found, shared, rlhf)
+    trainer.add_callback(drift.watcher(trainer, look, frozen, rlhf.max_kl))
+    trainer.add_callback(trackers.live(rlhf))
+    adapters.precise(trainer.model)
+    fitting.fit(trainer, points, where, name="rlhf")
+    return launch.whole(trainer, lambda: load(device_map="cpu"))
 
 
 def dpo(

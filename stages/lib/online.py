@@ -10,18 +10,18 @@ rewards from code that is run, and several turns.
 """
 
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.lib import (
     adapters,
+    checkpoints,
     drift,
+    fitting,
     launch,
     models,
     ppo,
-    progress,
     recipes,
     rewards,
     rollouts,
@@ -79,41 +79,39 @@ def train(
     seed: int,
     rlhf: recipes.Online,
     points: list[training.Point],
+    where: checkpoints.Place,
 ) -> Any:
     """The policy, its adapter on it, or None in a process that has nothing to write; every step adds a point.
 
     ``load`` loads the policy as it was; ``start`` does, unless an adapter that is switched off tells the same.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = training.arguments(compute, seed, scratch, rlhf)
-        if rlhf.algorithm != "ppo":
-            return by_trl(learner, load, scorer, tokenizer, asked, known, look, arguments, rlhf, points)
-        config = adapters.config(rlhf, learner)
-        if config is not None:
-            from peft import get_peft_model
+    arguments = training.arguments(compute, seed, str(where.scratch), rlhf)
+    if rlhf.algorithm != "ppo":
+        return by_trl(learner, load, scorer, tokenizer, asked, known, look, arguments, rlhf, points, where)
+    config = adapters.config(rlhf, learner)
+    if config is not None:
+        from peft import get_peft_model
 
-            learner = get_peft_model(learner, config)
+        learner = get_peft_model(learner, config)
 
-        def judge(places: Sequence[int], answers: Sequence[rollouts.Answer]) -> list[float]:
-            texts = [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]
-            total = [0.0] * len(answers)
-            if rlhf.rewards != "verifiable":
-                rows = [
-                    [*asked[place], Message(role="assistant", content=text)]
-                    for place, text in zip(places, texts, strict=True)
-                ]
-                total = rewards.score(scorer, tokenizer, rows, rlhf.batch)
-            if rlhf.rewards != "model":
-                for row, (place, text) in enumerate(zip(places, texts, strict=True)):
-                    if (reference := known.get(rewards.key(asked[place]))) is not None:
-                        total[row] += rewards.verifiable(asked[place], text, reference)
-            return [
-                number - rewards.UNENDED * (not answer.ended) for number, answer in zip(total, answers, strict=True)
+    def judge(places: Sequence[int], answers: Sequence[rollouts.Answer]) -> list[float]:
+        texts = [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]
+        total = [0.0] * len(answers)
+        if rlhf.rewards != "verifiable":
+            rows = [
+                [*asked[place], Message(role="assistant", content=text)]
+                for place, text in zip(places, texts, strict=True)
             ]
+            total = rewards.score(scorer, tokenizer, rows, rlhf.batch)
+        if rlhf.rewards != "model":
+            for row, (place, text) in enumerate(zip(places, texts, strict=True)):
+                if (reference := known.get(rewards.key(asked[place]))) is not None:
+                    total[row] += rewards.verifiable(asked[place], text, reference)
+        return [number - rewards.UNENDED * (not answer.ended) for number, answer in zip(total, answers, strict=True)]
 
-        prompts = [models.encode_prompt(tokenizer, turns) for turns in asked]
-        ppo.train(learner, start(), tokenizer, prompts, judge, look, arguments, rlhf, seed, points)
-        return learner
+    prompts = [models.encode_prompt(tokenizer, turns) for turns in asked]
+    ppo.train(learner, start(), tokenizer, prompts, judge, look, arguments, rlhf, seed, points)
+    return learner
 
 
 def by_trl(
@@ -127,6 +125,7 @@ def by_trl(
     arguments: dict[str, Any],
     rlhf: recipes.Online,
     points: list[training.Point],
+    where: checkpoints.Place,
 ) -> Any:
     """RLOO and GRPO."""
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
@@ -141,7 +140,7 @@ def by_trl(
         reward_funcs=[*judges, rewards.distinct_2],
         reward_processing_classes=[tokenizer if judge is scorer else None for judge in [*judges, None]],
         args=configure(
-            **arguments,
+            **arguments | where.rhythm(1),
             max_steps=rlhf.steps,
             per_device_train_batch_size=rlhf.batch,
             gradient_accumulation_steps=rlhf.accumulate,
@@ -152,21 +151,19 @@ def by_trl(
             disable_dropout=True,  # else the likelihoods of the same answer differ between two readings
             beta=rlhf.beta or sys.float_info.min,  # at zero trl measures no KL
             reward_weights=[*(1.0 for _ in judges), 0.0],
-            logging_steps=1,
             **({"loss_type": "dapo"} if rlhf.algorithm == "grpo" else {}),
         ),
         train_dataset=training.dataset([{"prompt": list(messages)} for messages in asked]),
         processing_class=tokenizer,
         peft_config=adapters.config(rlhf, learner),
-        callbacks=[training.recorder(points), trackers.live(rlhf)],
+        callbacks=[trackers.live(rlhf)],
     )
     frozen = trainer.ref_model  # None where there are adapters, which can be switched off
     # before those that report to trackers
     trainer.callback_handler.callbacks.insert(0, namer(look, frozen, rlhf.max_kl))
     trainer.add_callback(drift.watcher(trainer, look, frozen, rlhf.max_kl, "eval_"))
     adapters.precise(trainer.model)
-    progress.show(trainer, "rlhf")
-    trainer.train()
+    fitting.fit(trainer, points, where, name="rlhf")
     return launch.whole(trainer, lambda: load(device_map="cpu"))
 
 

@@ -125,6 +125,6 @@ def dataset(rows: list[dict[str, Any]]) -> Any:
 
 
 def evaluated(trainer: Any, points: list[Point]) -> None:
-    """See to it that the last point holds an evaluation of the finished model."""
-    if trainer.state.global_step % trainer.args.eval_steps:
+    """See to it that the last point holds an evaluation of the finished model, where there is something to evaluate."""
+    if trainer.eval_dataset is not None and trainer.state.global_step % trainer.args.eval_steps:
         trainer.evaluate()
