@@ -107,6 +107,21 @@ def test_each_number_is_written_by_step_and_no_clock(own: pytest.MonkeyPatch) ->
     assert rows == ["step", "loss", "1", "2.5"]
 
 
+@pytest.mark.parametrize(("begun", "found"), [(0, [1, 2]), (3, [0, 1, 2, 3, 4, 5])])
+def test_a_killed_run_that_goes_on_has_each_step_once(own: pytest.MonkeyPatch, begun: int, found: list[int]) -> None:
+    for first, steps, loss in ((0, range(6), 1.0), (begun, range(begun + 1, begun + 3), 2.0)):
+        watcher: Any = trackers.live(TUNING)
+        state = SimpleNamespace(is_world_process_zero=True, global_step=first)
+        watcher.on_train_begin(None, state, None)
+        for state.global_step in steps:
+            watcher.on_log(None, state, None, logs={"loss": loss, "eval_loss": loss})
+        with Path("live/reward/plots/metrics/train/loss.tsv").open("a", encoding="utf-8") as cut:
+            cut.write("\0\0" if loss == 1.0 else "")  # by a power cut
+    for name in ("train", "eval"):
+        lines = Path(f"live/reward/plots/metrics/{name}/loss.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        assert lines == [f"{step}\t{2.0 if step > begun else 1.0}" for step in found]
+
+
 def test_another_process_writes_nothing(own: pytest.MonkeyPatch) -> None:
     watcher: Any = trackers.live(TUNING)
     state = SimpleNamespace(is_world_process_zero=False, global_step=0)
