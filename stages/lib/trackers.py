@@ -4,7 +4,8 @@
 and no stage reads it, for it is no part of what a commit is. W&B, MLflow and TensorBoard are asked through transformers
 when the environment says so, since these are settings of a person and not of the model: ``WANDB_API_KEY`` or
 ``WANDB_PROJECT``, ``MLFLOW_TRACKING_URI``, or by name, ``TRACKERS=tensorboard`` (``none`` silences all). DVCLive's own
-callback for transformers is not used: it saves run times and models. Not covered: what a service does with its share.
+callback for transformers is not used: it saves run times and models. ``base`` and ppo, whose loops are their own, tell
+services nothing. Not covered: what a service does with its share.
 """
 
 import os
