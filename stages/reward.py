@@ -5,6 +5,7 @@ Ouyang et al. 2022). ``full`` moves every weight; ``lora`` and ``qlora`` train a
 Not covered: ties, and more than one number an answer.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -44,11 +45,17 @@ def main(
 
     tokenizer = models.load_tokenizer(start)
     rows, left_out = pairs(records.read(train), tokenizer, reward.context)
-    held_out, _ = pairs(records.read(validation), tokenizer, reward.context)
+    held_out, unmeasured = pairs(records.read(validation), tokenizer, reward.context)
     if not rows or not held_out:
         raise Refusal(
             f"{train if not rows else validation} holds no ranked pair of at most reward.context ({reward.context})"
             " tokens; raise split.preferences or reward.context"
+        )
+    if (left_out or unmeasured) and launch.leads():
+        print(
+            f"longer than reward.context ({reward.context}) and left out: pairs {left_out} beside {len(rows)},"
+            f" held_out_pairs {unmeasured} beside {len(held_out)}",
+            file=sys.stderr,
         )
     held_out.sort(key=lambda row: len(row["chosen_ids"]))  # batches of like length are faster to read
 
@@ -92,7 +99,8 @@ def main(
             if reward.method != "full":
                 finished = adapters.merge(finished)
             models.save(finished.to(weights.dtype(compute)), tokenizer, model)  # full ones were kept in fp32 to learn
-            counts = {"pairs": len(rows), "held_out_pairs": len(held_out), "left_out": left_out}
+            counts = {"pairs": len(rows), "left_out": left_out}
+            counts |= {"held_out_pairs": len(held_out), "held_out_left_out": unmeasured}
             training.write_history(history, [{**points[0], **counts}, *points[1:]])
 
 

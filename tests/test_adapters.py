@@ -81,3 +81,33 @@ def test_what_was_learned_whole_once_is_not_again(conversed: bool, left: dict[st
     model: Any = SimpleNamespace(config=SimpleNamespace(grown=True, unread=[1]))
     adapters.settled(model, conversed)
     assert vars(model.config) == left
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize("algorithm", ["grpo", "ppo", "dpo"])
+def test_what_learns_is_in_fp32_where_the_rest_is_in_16_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str, method: str
+) -> None:
+    import torch
+
+    from stages.lib import drift
+    from tests import toy_rlhf
+
+    home = toy_rlhf.Home(tmp_path)
+    made = models.load(home.policy, FP32)
+    made.config.grown = True  # both ends of its vocabulary are copied, and learned whole
+    models.save(made, home.tokenizer, home.policy)
+    kinds: list[dict[bool, set[Any]]] = []
+    true = drift.glance
+
+    def spy(look: Any, policy: Any, frozen: Any) -> dict[str, float]:
+        weights = [weight for weight in policy.parameters() if weight.is_floating_point()]
+        kinds.append({moves: {w.dtype for w in weights if w.requires_grad == moves} for moves in (True, False)})
+        return true(look, policy, frozen)
+
+    monkeypatch.setattr(drift, "glance", spy)
+    monkeypatch.setattr(toy_rlhf, "COMPUTE", FP32.model_copy(update={"precision": "bf16"}))
+    start = toy_rlhf.OFFLINE if algorithm == "dpo" else toy_rlhf.ONLINE.model_copy(update={"steps": 1})
+    home.run(start.model_copy(update={"algorithm": algorithm, "method": method}), tmp_path)
+    assert kinds and all(found == {True: {torch.float32}, False: {torch.bfloat16}} for found in kinds)

@@ -2,8 +2,11 @@
 
 import fcntl
 import os
+import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -49,6 +52,28 @@ def test_another_run_has_another_key(tmp_path: Path) -> None:
     assert first != checkpoints.key("reward", [data], (1, "auto"))
     data.write_text("b")
     assert first != checkpoints.key("sft", [data], (1, "auto"))
+
+
+def test_other_code_libraries_and_processes_have_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = tmp_path / "toy.py"
+    code.write_text("a", encoding="utf-8")
+    (module := ModuleType("stages.toy")).__file__ = str(code)
+    monkeypatch.setitem(sys.modules, "stages.toy", module)
+
+    def key() -> str:
+        return checkpoints.key("sft", [], 1)
+
+    found = [key()]
+    code.write_text("b", encoding="utf-8")
+    found.append(key())
+    monkeypatch.setenv(launch.LAUNCHED, "ddp")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    found.append(key())
+    for library in checkpoints.LIBRARIES:
+        monkeypatch.setattr(checkpoints, "version", lambda name, new=library: f"{version(name)}{'+' * (name == new)}")
+        found.append(key())
+    assert len(set(found)) == len(found) == 3 + len(checkpoints.LIBRARIES) > 6
+    assert found[-1] == key()
 
 
 def test_one_process_at_a_time_works_on_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

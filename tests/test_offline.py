@@ -2,9 +2,11 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import trl
 
 from stages.lib import offline
 from stages.lib.contract import Refusal
@@ -33,3 +35,23 @@ def test_single_verdicts_teach_kto_and_nothing_else(home: Home, tmp_path: Path) 
     for name in ("dpo", "orpo"):
         with pytest.raises(Refusal, match=rf"verdicts\.parquet holds nothing that {name} learns from"):
             home.run(OFFLINE.model_copy(update={"algorithm": name}), tmp_path, {"preferences_train": home.verdicts})
+
+
+@pytest.mark.parametrize(("good", "bad", "weights"), [(6, 2, (1.0, 3.0)), (2, 6, (3.0, 1.0)), (4, 4, (1.0, 1.0))])
+def test_the_rarer_kind_of_verdict_weighs_as_much_as_the_other(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: int, bad: int, weights: tuple[float, float]
+) -> None:
+    class Seen(Exception):
+        pass
+
+    def spy(**told: Any) -> None:
+        assert (told["desirable_weight"], told["undesirable_weight"]) == weights
+        raise Seen
+
+    monkeypatch.setattr(trl, "KTOConfig", spy)
+    verdicts = home.table("uneven", [
+        ("verdict", [("user", f"Sau {n} là gì?"), ("chosen" if n < good else "rejected", f"Là {n + 1}.")])
+        for n in range(good + bad)
+    ])  # fmt: skip
+    with pytest.raises(Seen):
+        home.run(OFFLINE.model_copy(update={"algorithm": "kto"}), tmp_path, {"preferences_train": verdicts})

@@ -64,7 +64,8 @@ def run(out, more, seed=3):
     words = dict(method="lora", mode="chat", lr=0.01, schedule="cosine", epochs=2.5, batch=2, accumulate=2, context=64,
                  warmup=0.1, packing=False, neftune=5.0, keep="best", optimizer="adamw", gradient_checkpointing=False,
                  save=4, lora=recipes.Lora(r=4, alpha=8, dropout=0.1)) | more
-    sft.main(Path("base"), C, C, T, T, Path(out), Path(out + ".json"), seed=seed, lr="auto", compute=compute,
+    start = Path("wide" if words["optimizer"] == "adamw8bit" else "base")
+    sft.main(start, C, C, T, T, Path(out), Path(out + ".json"), seed=seed, lr="auto", compute=compute,
              sft=recipes.Sft(**words))
 
 def judge(out, more):
@@ -113,6 +114,16 @@ def between_renames():
 def at_the_end():
     models.save = lambda *words: die()
 
+def tensors(found):
+    import torch
+    for part in found.values() if isinstance(found, dict) else []:
+        yield from [part] if torch.is_tensor(part) else tensors(part)
+
+def moments():
+    import torch
+    kept = [torch.load(path, weights_only=True) for path in Path("data/checkpoints").glob("*/last/optimizer.pt")]
+    return sorted({str(part.dtype) for each in kept for part in tensors(each["state"]) if part.numel() >= 4096})
+
 def ran(out, more, *patches, run=run):
     found = []
     for patch in (*patches, None):
@@ -122,10 +133,14 @@ def ran(out, more, *patches, run=run):
             run(out, more)
         found.append(fork(work))
         if patch:
+            print(out, "moments", moments())
             print(out, "left", sorted(str(p) for p in Path("data/checkpoints").glob("*/*")), flush=True)
     return found
 
 base.main(T, T, Path("base"), Path("base.json"), base=tiny, seed=3, compute=compute)
+base.main(T, T, Path("wide"), Path("base.json"), base=tiny.model_copy(update={"hidden": 64}), seed=3, compute=compute)
+EIGHT = dict(method="qlora", optimizer="adamw8bit", lora=recipes.Lora(r=64, alpha=64, dropout=0.1), epochs=1.5)
+TEXT = dict(mode="text", packing=True, neftune=0.0, batch=1, accumulate=1, save=2, epochs=0.5)
 PACKED = dict(method="full", packing=True, context=96, epochs=9.0, batch=1, keep="last", save=2, neftune=0.0)
 print(json.dumps({
     "unbroken": ran("unbroken", {}),
@@ -134,6 +149,10 @@ print(json.dumps({
     "full": ran("full", {}, at_step(5, full)),
     "packed": ran("packed", PACKED),
     "packed_killed": ran("packed_killed", PACKED, at_step(3), while_writing, between_renames),
+    "eight": ran("eight", EIGHT),
+    "eight_killed": ran("eight_killed", EIGHT, at_step(6), while_writing),
+    "text": ran("text", TEXT),
+    "text_killed": ran("text_killed", TEXT, at_step(5), while_writing),
     "judge": ran("judge", {}, run=judge),
     "judge_killed": ran("judge_killed", {}, at_step(9), at_the_end, run=judge),
     "judge_full": ran("judge_full", {"method": "full"}, run=judge),
@@ -161,6 +180,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, di
         ("unbroken", "passes"),
         ("unbroken", "full"),
         ("packed", "packed_killed"),
+        ("eight", "eight_killed"),
+        ("text", "text_killed"),
         ("judge", "judge_killed"),
         ("judge_full", "judge_full_killed"),
     ],
@@ -181,6 +202,11 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(runs: tuple[Path, di
     assert ended["full"] == [2 << 8, 0]
     assert "no room on the disk for a checkpoint" in told and "goes on from the last checkpoint" in told
     assert "full left ['data/checkpoints/sft-" in told
+
+
+def test_moments_of_eight_bits_are_kept_as_such(runs: tuple[Path, dict[str, list[int]], str]) -> None:
+    assert "judge_full_killed moments ['torch.float32']\n" in runs[2]
+    assert runs[2].count("eight_killed moments ['torch.uint8']\n") == 2
 
 
 def test_nothing_is_left_after_success(runs: tuple[Path, dict[str, list[int]], str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages import reward
-from stages.lib import models, recipes, records
+from stages.lib import launch, models, recipes, records
 from stages.lib.contract import Refusal
 from tests.toy_rlhf import COMPUTE, LORA, ONLINE, TUNING, Home
 
@@ -55,6 +55,33 @@ def test_every_held_out_pair_counts_the_same(home: Home, tmp_path: Path) -> None
             margins.append(given[0] - given[1])
     assert told["eval_margin"] == pytest.approx(sum(margins) / 8, abs=1e-5)
     assert told["eval_accuracy"] == pytest.approx(sum(margin > 0 for margin in margins) / 8, abs=1e-6)
+
+
+def test_what_is_too_long_is_counted_and_said(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = {
+        name: home.table(name, [
+            ("preference", [("user", f"Sau {n} là gì?" * (1 if n < 6 else 41)), ("chosen", "Là."), ("rejected", "?")])
+            for n in range(6 + longer)
+        ])
+        for name, longer in (("some", 2), ("more", 3), ("none", 0))
+    }  # fmt: skip
+
+    def run(train: str, validation: str, leads: bool = True) -> list[float]:
+        with monkeypatch.context() as process:
+            process.setattr(launch, "leads", lambda: leads)
+            words = [home.policy, tables[train], tables[validation], tmp_path / "judge", tmp_path / "h.json"]
+            reward.main(*words, seed=1, compute=COMPUTE, reward=REWARD)
+        first = json.loads((tmp_path / "h.json").read_text(encoding="utf-8"))[0]
+        return [first[name] for name in ("pairs", "left_out", "held_out_pairs", "held_out_left_out")]
+
+    told = "longer than reward.context (96) and left out: pairs {} beside 6, held_out_pairs {} beside 6\n"
+    assert run("some", "more") == [6, 2, 6, 3] and told.format(2, 3) in capsys.readouterr().err
+    assert run("none", "more") == [6, 0, 6, 3] and told.format(0, 3) in capsys.readouterr().err
+    assert run("none", "none") == [6, 0, 6, 0] and "left out" not in capsys.readouterr().err
+    run("some", "more", leads=False)
+    assert "left out" not in capsys.readouterr().err
 
 
 def test_memory_that_ends_while_a_model_is_loaded_is_told(

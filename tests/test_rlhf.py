@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stages import base
-from stages.lib import models, online, ppo, recipes, weights
+from stages.lib import drift, models, online, ppo, recipes, weights
 from stages.lib.contract import Refusal
 from tests import families
 from tests.toy_rlhf import COMPUTE, DROPPING, OFFLINE, ONLINE, Home
@@ -190,9 +190,21 @@ def test_what_is_wrong_is_refused_and_no_model_is_written(home: Home, tmp_path: 
         home.run(section.model_copy(update=changes), out, prepare(home, tmp_path))
     if name.startswith("drift"):  # how it came to that is kept
         points = json.loads((out / "h.json").read_text(encoding="utf-8"))
-        assert points[0]["step"] == 0 and "prompts" in points[0] and points[-1]["step"] > 0
+        assert points[0]["step"] == 0 and "prompts" in points[0] and points[-1]["step"] == 1  # of two: it was stopped
         (out / "h.json").unlink()
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(("algorithm", "last"), [("grpo", 1), ("dpo", 2)])
+def test_a_drift_that_no_look_saw_is_found_all_the_same(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str, last: int
+) -> None:
+    monkeypatch.setattr(drift, "due", lambda *_: False)
+    start = OFFLINE if algorithm == "dpo" else ONLINE.model_copy(update={"steps": 3})
+    section = start.model_copy(update={"algorithm": algorithm, "max_kl": 1e-9, "lr": 0.1})
+    with pytest.raises(Refusal, match=r"rlhf\.max_kl is 1e-09"):
+        home.run(section, tmp_path)
+    assert json.loads((tmp_path / "h.json").read_text(encoding="utf-8"))[-1]["step"] == last
 
 
 def test_ppo_is_refused_where_auto_comes_to_mean_fp16(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,56 @@ def test_each_number_is_written_by_step_and_no_clock(own: pytest.MonkeyPatch) ->
     assert rows == ["step", "loss", "1", "2.5"]
 
 
+@pytest.mark.parametrize(("begun", "found"), [(0, [1, 2]), (3, [0, 1, 2, 3, 4, 5])])
+def test_a_killed_run_that_goes_on_has_each_step_once(own: pytest.MonkeyPatch, begun: int, found: list[int]) -> None:
+    for first, steps, loss in ((0, range(6), 1.0), (begun, range(begun + 1, begun + 3), 2.0)):
+        watcher: Any = trackers.live(TUNING)
+        state = SimpleNamespace(is_world_process_zero=True, global_step=first)
+        watcher.on_train_begin(None, state, None)
+        for state.global_step in steps:
+            watcher.on_log(None, state, None, logs={"loss": loss, "eval_loss": loss})
+        with Path("live/reward/plots/metrics/train/loss.tsv").open("a", encoding="utf-8") as cut:
+            cut.write("\0\0" if loss == 1.0 else "")  # by a power cut
+    for name in ("train", "eval"):
+        lines = Path(f"live/reward/plots/metrics/{name}/loss.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        assert lines == [f"{step}\t{2.0 if step > begun else 1.0}" for step in found]
+
+
+def test_a_model_from_nothing_is_watched_too_and_is_the_same(
+    own: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from stages.lib import models, pretrain
+
+    spoken = models.train_tokenizer(["Sau 3 là gì? Là 4."] * 9, 300, 64)
+    shape = recipes.Scratch(
+        source="scratch", vocabulary=300, hidden=32, layers=1, heads=2, context=64, block=16, batch=2, steps=12, lr=0.1,
+        warmup=0.1,
+    )  # fmt: skip
+    blocks = pretrain.pack([[*range(9, 99)] * 2], 3, 4, shape.block)
+
+    def run() -> tuple[list[pretrain.Point], bytes]:
+        torch.manual_seed(1)
+        made = models.new_llama(shape, spoken)
+        points = pretrain.train(
+            made, blocks[2:], blocks[:2], batch=shape.batch, steps=shape.steps, lr=shape.lr, warmup=shape.warmup, seed=1
+        )
+        return points, b"".join(weight.detach().numpy().tobytes() for weight in made.parameters())
+
+    own.setenv("TRACKERS", "none")
+    unwatched = run()
+    assert not Path("live").exists() and not capsys.readouterr().err.count("nothing")
+    own.setattr(trackers, "find_spec", lambda _: True)
+    own.setenv("TRACKERS", "wandb")
+    assert run() == unwatched
+    assert "base tells wandb nothing; its numbers are in live/base\n" in capsys.readouterr().err
+    for name, key in (("train", "loss"), ("eval", "validation_loss")):
+        rows = Path(f"live/base/plots/metrics/{name}/loss.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        assert rows == [f"{point['step']}\t{point[key]}" for point in unwatched[0] if key in point]
+    assert {path.name for path in Path("live/base").rglob("*") if path.is_file()} == {"metrics.json", "loss.tsv"}
+
+
 def test_another_process_writes_nothing(own: pytest.MonkeyPatch) -> None:
     watcher: Any = trackers.live(TUNING)
     state = SimpleNamespace(is_world_process_zero=False, global_step=0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stages.lib import models, recipes, weights
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 HEAD = models.HEAD
@@ -88,15 +89,19 @@ def vocabulary_ends(model: "PreTrainedModel") -> dict[str, Any]:
 
 
 def precise(model: Any) -> None:
-    """Keep what learns in fp32: trl puts QLoRA's adapters into bf16, where small steps are lost.
+    """Keep what learns in fp32: trl puts QLoRA's adapters into bf16, and peft copies layers in 16 bits as they are.
 
-    A head of which rows are learned has no bias, and its wrapper says so: trl's losses ask for it.
+    There small steps are lost, and so would be a part of two adapters' product when they are merged. A head of which
+    rows are learned has no bias, and its wrapper says so: trl's losses ask for it.
     """
-    from peft.utils.other import TrainableTokensWrapper
+    from peft.utils.other import ModulesToSaveWrapper, TrainableTokensWrapper
 
     for module in model.modules():
         if isinstance(module, TrainableTokensWrapper):
             module.register_parameter("bias", None)
+        if isinstance(module, ModulesToSaveWrapper):
+            for layer in module.modules_to_save.values():
+                conform(layer, module.original_module.weight.dtype)
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
@@ -109,6 +114,17 @@ def settled(model: "PreTrainedModel", conversed: bool) -> None:
     """
     for name in ("grown", "unread") if conversed else ("grown",):
         vars(model.config).pop(name, None)
+
+
+def conform(layer: Any, kind: "torch.dtype") -> None:
+    """Have a layer take and give what those around it do, whatever its own weights are.
+
+    In training mixed precision sees to that, but answers are drawn and read without it.
+    """
+    layer.register_forward_pre_hook(
+        lambda layer, given: tuple(each.to(layer.weight.dtype) if each.is_floating_point() else each for each in given)
+    )
+    layer.register_forward_hook(lambda layer, given, found: found.to(kind))
 
 
 def merge(model: Any) -> "PreTrainedModel":
@@ -136,7 +152,6 @@ def merge(model: Any) -> "PreTrainedModel":
             linear = torch.nn.Linear(base.in_features, base.out_features, base.bias is not None, "meta")
             weight = dequantize_4bit(base.weight.data, base.weight.quant_state).float()
             for adapter in getattr(layer, "active_adapters", []):
-                layer.lora_A.float(), layer.lora_B.float()  # a product in 16 bits would be rounded
                 weight += layer.get_delta_weight(adapter)
             linear.weight = torch.nn.Parameter(weight.to("cpu", kind))
             if base.bias is not None:

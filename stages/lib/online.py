@@ -93,6 +93,7 @@ def train(
         from peft import get_peft_model
 
         learner = get_peft_model(learner, config)
+        adapters.precise(learner)
 
     def judge(places: Sequence[int], answers: Sequence[rollouts.Answer]) -> list[float]:
         texts = [tokenizer.decode(answer.said, skip_special_tokens=True) for answer in answers]

@@ -3,13 +3,16 @@
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) learns twice as much from the same
 tokens at this size. Its step is scaled to the size of an AdamW step (Liu et al. 2025, arXiv:2502.16982), so
 one learning rate serves both. ``torch.optim.Muon`` rounds to bfloat16, whose kernels differ from one CPU to
-the next; this one stays in the precision of the weights. Not covered: more than one process.
+the next; this one stays in the precision of the weights. Not covered: more than one process, and trackers of services,
+which are told nothing; ``live/base`` holds everything.
 """
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stages.lib import trackers
 from stages.lib.contract import Refusal
 
 if TYPE_CHECKING:
@@ -106,6 +109,8 @@ def train(
             f"base.batch: found {batch}, but the text fills only {len(blocks)} blocks of base.block tokens;"
             " lower base.batch or base.block, or give more text"
         )
+    if services := trackers.named():
+        print(f"base tells {' and '.join(services)} nothing; its numbers are in {trackers.LIVE}/base", file=sys.stderr)
     inner = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name]
     chosen = set(map(id, inner))
     outer = [weight for weight in model.parameters() if id(weight) not in chosen]
@@ -115,6 +120,7 @@ def train(
     held_out = held_out.to(where)
     history: list[Point] = []
     every = max(1, steps // 10)
+    watched = trackers.writer("base", resume=False)
     model.train()
     with tqdm(total=steps, desc="pretrain", unit="step", mininterval=1) as bar:
         for step, part in zip(range(steps), shuffled(blocks, batch, seed), strict=False):
@@ -127,12 +133,17 @@ def train(
             with torch.no_grad():
                 muon_step(inner, momenta, rate)
             model.zero_grad()
-            point: Point = {"step": step + 1, "loss": round(finite(value.item(), step + 1), 6)}
+            found = {"loss": round(finite(value.item(), step + 1), 6)}
             if (step + 1) % every == 0 or step + 1 == steps:
-                point["validation_loss"] = round(evaluate(model, held_out, batch), 6)
+                found["validation_loss"] = round(evaluate(model, held_out, batch), 6)
+            point: Point = {"step": step + 1, **found}
             history.append(point)
+            if watched is not None:  # under the names that all stages use there
+                trackers.log(watched, step + 1, {name.replace("validation", "eval"): found[name] for name in found})
             bar.update()
             bar.set_postfix_str(progress(bar.format_dict, batch * blocks.shape[1], point), refresh=False)
+    if watched is not None:
+        watched.end()
     return history
 
 

@@ -4,7 +4,8 @@
 and no stage reads it, for it is no part of what a commit is. W&B, MLflow and TensorBoard are asked through transformers
 when the environment says so, since these are settings of a person and not of the model: ``WANDB_API_KEY`` or
 ``WANDB_PROJECT``, ``MLFLOW_TRACKING_URI``, or by name, ``TRACKERS=tensorboard`` (``none`` silences all). DVCLive's own
-callback for transformers is not used: it saves run times and models. Not covered: what a service does with its share.
+callback for transformers is not used: it saves run times and models. ``base`` and ppo, whose loops are their own, tell
+services nothing. Not covered: what a service does with its share.
 """
 
 import os
@@ -101,6 +102,15 @@ def log(writer: Any, step: int, values: Mapping[str, Any]) -> None:
     writer.make_summary()
 
 
+def forget(folder: Path, after: int) -> None:
+    """Take back what was written after a step: a run that goes on from there writes it anew."""
+    for path in folder.rglob("*.tsv"):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        steps = [line.partition("\t")[0] for line in lines]  # a power cut leaves lines that begin with none
+        kept = [line for line, step in zip(lines, steps, strict=True) if step.isdecimal() and int(step) <= after]
+        path.write_text("".join([*lines[:1], *kept]), encoding="utf-8")
+
+
 def live(tuning: recipes.Tuning) -> "TrainerCallback":
     """A callback that writes each number of a log, by step, to ``live/<stage>``: no run times, no models."""
     from transformers import TrainerCallback
@@ -113,6 +123,8 @@ def live(tuning: recipes.Tuning) -> "TrainerCallback":
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.is_world_process_zero:
                 self.writer = writer(stage(tuning), resume=state.global_step > 0)  # a killed run goes on
+            if self.writer is not None:
+                forget(LIVE / stage(tuning), state.global_step)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if self.writer is not None:
