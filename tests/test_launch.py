@@ -11,7 +11,7 @@ import pytest
 
 from stages.lib import launch, recipes
 from stages.lib.contract import Refusal
-from tests import toy
+from tests import toy_stage
 
 LORA = recipes.Lora(r=4, alpha=8, dropout=0.0)
 
@@ -128,7 +128,7 @@ def test_the_check_stage_lays_out_the_launch_of_the_recipe(
     name: str, root: Path, tmp_path: Path, run: Callable[..., Any]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    folder = toy.copied(tmp_path / "empty", tmp_path / "x", root, name)
+    folder = toy_stage.copied(tmp_path / "empty", tmp_path / "x", root, name)
     recipe = folder / "recipes/toy.yaml"
     recipe.write_text(recipe.read_text(encoding="utf-8").replace("device: cpu", "device: auto"), encoding="utf-8")
     words = ["stages.check", "params.yaml", "recipes", root / "launch", "data/checked", "data/launch.yaml"]
@@ -144,7 +144,7 @@ def test_the_check_stage_refuses_a_launch_on_a_cpu_that_counts_no_processes(
     root: Path, tmp_path: Path, run: Callable[..., Any]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    folder = toy.copied(tmp_path / "empty", tmp_path / "x", root, "ddp")
+    folder = toy_stage.copied(tmp_path / "empty", tmp_path / "x", root, "ddp")
     (folder / "launch").mkdir()
     config, plain = folder / "launch/ddp.yaml", (root / "launch/ddp.yaml").read_text(encoding="utf-8")
     words = ["stages.check", "params.yaml", "recipes", "launch", "data/checked", "data/launch.yaml"]
@@ -179,7 +179,9 @@ print(json.dumps([kinds, made]))
 
 def read(path: Path, *words: str) -> Any:
     """A config as accelerate reads it."""
-    process = toy.started("-c", READ, str(path), *words, folder=path.parent, root=path.parent, OMP_NUM_THREADS="1")
+    process = toy_stage.started(
+        "-c", READ, str(path), *words, folder=path.parent, root=path.parent, OMP_NUM_THREADS="1"
+    )
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     return json.loads(output.splitlines()[-1])

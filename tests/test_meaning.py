@@ -13,7 +13,7 @@ from stages.lib.embedding import Similarity
 from stages.lib.journal import Entry, Journal
 from stages.lib.params import Encoder
 from stages.lib.requests import Failure, Prompt, key
-from tests.toys import COMPUTE
+from tests.toy_encoders import COMPUTE
 
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
 THINGS = {"cat": "mèo", "dog": "chó", "house": "nhà", "river": "sông", "book": "sách", "tree": "cây"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import toy
+from tests import toy_stage
 
 CASES: dict[str, dict[str, Any]] = {
     "single": {"accumulate": 2},
@@ -24,14 +24,14 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    return toy.made(tmp_path_factory.mktemp("launch") / "start", root)
+    return toy_stage.made(tmp_path_factory.mktemp("launch") / "start", root)
 
 
 @pytest.fixture(scope="module")
 def runs(start: Path, root: Path) -> dict[str, Path]:
     """Each case trained, two at a time."""
     folders = {
-        name: toy.copied(start, start.parent / name, root, name.split()[0], **changes)
+        name: toy_stage.copied(start, start.parent / name, root, name.split()[0], **changes)
         for name, changes in CASES.items()
     }
     for names in (
@@ -40,7 +40,7 @@ def runs(start: Path, root: Path) -> dict[str, Path]:
         ["fsdp2 lora", "fsdp2 alone"],
         ["single bf16", "fsdp2 bf16"],
     ):
-        for name, process in [(name, toy.trained(folders[name], root)) for name in names]:
+        for name, process in [(name, toy_stage.trained(folders[name], root)) for name in names]:
             output, _ = process.communicate(timeout=300)
             assert process.returncode == 0, f"{name}: {output[-3000:]}"
             shared = "accumulate" not in CASES[name]
@@ -101,8 +101,8 @@ def processes_in(folder: Path) -> set[int]:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_the_processes_end_with_the_stage(start: Path, root: Path, how: signal.Signals) -> None:
-    folder = toy.copied(start, start.parent / how.name, root, "ddp", epochs=2000.0)
-    process = toy.trained(folder, root)
+    folder = toy_stage.copied(start, start.parent / how.name, root, "ddp", epochs=2000.0)
+    process = toy_stage.trained(folder, root)
     assert process.stdout is not None
     for line in process.stdout:
         if "rows a step" in line:
@@ -120,8 +120,10 @@ def test_the_processes_end_with_the_stage(start: Path, root: Path, how: signal.S
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp2"])
 def test_processes_that_were_killed_go_on_to_the_same_bytes(runs: dict[str, Path], root: Path, name: str) -> None:
-    folder = toy.copied(runs["ddp"].parent / "start", runs["ddp"].parent / f"{name} killed", root, name, **CASES[name])
-    process = toy.trained(folder, root)
+    folder = toy_stage.copied(
+        runs["ddp"].parent / "start", runs["ddp"].parent / f"{name} killed", root, name, **CASES[name]
+    )
+    process = toy_stage.trained(folder, root)
     limit = time.monotonic() + 200
     while not (found := list(folder.glob("data/checkpoints/*/last"))) and time.monotonic() < limit:
         time.sleep(0.01)
@@ -133,7 +135,7 @@ def test_processes_that_were_killed_go_on_to_the_same_bytes(runs: dict[str, Path
     last = next(place for place in (found[0], found[0].with_name("old")) if place.is_dir())
     kept = json.loads((last / "points.json").read_text(encoding="utf-8"))
     (last / "points.json").write_text(json.dumps([kept[0] | {"marked": 1}, *kept[1:]]), encoding="utf-8")
-    process = toy.trained(folder, root)
+    process = toy_stage.trained(folder, root)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output[-3000:]
     marked, *points = json.loads((folder / "history.json").read_text(encoding="utf-8"))
@@ -145,8 +147,8 @@ def test_processes_that_were_killed_go_on_to_the_same_bytes(runs: dict[str, Path
 
 
 def test_what_a_process_refuses_is_said_and_ends_the_stage(start: Path, root: Path) -> None:
-    folder = toy.copied(start, start.parent / "refused", root, "ddp", context=4096)
-    process = toy.trained(folder, root)
+    folder = toy_stage.copied(start, start.parent / "refused", root, "ddp", context=4096)
+    process = toy_stage.trained(folder, root)
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0 and "error: sft.context: found 4096" in output
     assert not (folder / "model").exists()

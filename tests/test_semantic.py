@@ -11,7 +11,7 @@ from stages import dedup
 from stages.lib import embedding, params, records, semantic
 from stages.lib.params import Dedup
 from stages.lib.records import Message, Record
-from tests import toys
+from tests import toy_encoders
 
 SAME = [("xe", "oto"), ("nhanh", "mau"), ("to", "lớn"), ("nhìn", "trông"), ("quả", "trái"), ("đẹp", "xinh")]
 WORDS = "sông núi biển trời mây gió mưa nắng cây lá hoa chim cá trâu bò lúa ngô khoai sắn bếp lửa khói tre".split()
@@ -19,11 +19,11 @@ WORDS = "sông núi biển trời mây gió mưa nắng cây lá hoa chim cá tr
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toys.encoder(tmp_path_factory.mktemp("encoder"), SAME, WORDS)
+    return toy_encoders.encoder(tmp_path_factory.mktemp("encoder"), SAME, WORDS)
 
 
 def dials(folder: Path, threshold: float = 0.98) -> Dedup:
-    model = params.Semantic(model=str(folder), threshold=threshold, compute=toys.COMPUTE)
+    model = params.Semantic(model=str(folder), threshold=threshold, compute=toy_encoders.COMPUTE)
     return Dedup(shingle=3, permutations=128, bands=32, threshold=0.7, semantic=model)
 
 
@@ -46,11 +46,11 @@ def sift(tmp_path: Path, rows: list[Record], dials: Dedup) -> dict[str, tuple[st
 
 def test_vectors_have_length_one_and_texts_of_any_length_count_whole(folder: Path) -> None:
     texts = ["xe nhanh", "oto mau", "sông núi", "xe nhanh " * 100, "sông " * 90 + "núi " * 90, ""]
-    found = embedding.encoder(folder, toys.COMPUTE)(texts)
-    assert found.shape == (6, toys.WIDTH) and np.allclose(np.linalg.norm(found, axis=1), [1, 1, 1, 1, 1, 0])
+    found = embedding.encoder(folder, toy_encoders.COMPUTE)(texts)
+    assert found.shape == (6, toy_encoders.WIDTH) and np.allclose(np.linalg.norm(found, axis=1), [1, 1, 1, 1, 1, 0])
     assert np.allclose(found[0], found[1], atol=1e-5) and np.allclose(found[0], found[3], atol=1e-5)
     assert np.allclose(found[2], found[4], atol=1e-5) and found[0] @ found[2] < 0.9
-    assert np.allclose(embedding.encoder(folder, toys.COMPUTE)(texts[:1]), found[:1], atol=1e-6)
+    assert np.allclose(embedding.encoder(folder, toy_encoders.COMPUTE)(texts[:1]), found[:1], atol=1e-6)
 
 
 def test_what_says_the_same_is_dropped_under_its_name_and_points_at_its_keeper(tmp_path: Path, folder: Path) -> None:

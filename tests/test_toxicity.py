@@ -8,7 +8,7 @@ from stages import clean
 from stages.lib import hub, paramfile, params, records, toxicity
 from stages.lib.contract import Refusal
 from stages.lib.records import Message, Record
-from tests import toys
+from tests import toy_encoders
 
 WORDS = "hôm nay trời đẹp chúng ta đi chơi xa nhé mưa gió".split()
 FINE = "Hôm nay trời đẹp, chúng ta đi chơi xa nhé, mưa gió gì đâu.".lower()
@@ -16,11 +16,11 @@ FINE = "Hôm nay trời đẹp, chúng ta đi chơi xa nhé, mưa gió gì đâu
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toys.classifier(tmp_path_factory.mktemp("classifier"), "bẩn", WORDS)
+    return toy_encoders.classifier(tmp_path_factory.mktemp("classifier"), "bẩn", WORDS)
 
 
 def dials(folder: Path, harmless: str = "fine") -> params.Toxicity:
-    return params.Toxicity(model=str(folder), harmless=harmless, threshold=0.9, compute=toys.COMPUTE)
+    return params.Toxicity(model=str(folder), harmless=harmless, threshold=0.9, compute=toy_encoders.COMPUTE)
 
 
 def record(*turns: tuple[str, str], kind: str = "instruction") -> Record:
@@ -29,7 +29,7 @@ def record(*turns: tuple[str, str], kind: str = "instruction") -> Record:
 
 
 def test_a_text_is_as_toxic_as_its_worst_window(folder: Path) -> None:
-    score = toxicity.scorer(folder, "fine", toys.COMPUTE)
+    score = toxicity.scorer(folder, "fine", toy_encoders.COMPUTE)
     found = score(["trời đẹp", "trời bẩn", "", "đi " * 40 + "bẩn " + "chơi " * 40, "đi " * 80])
     assert [one > 0.9 for one in found] == [False, True, False, True, False]
     alone = [score([text])[0] for text in ("trời đẹp", "trời bẩn")]
@@ -63,14 +63,14 @@ def test_clean_asks_it_of_what_the_lexicon_let_pass(tmp_path: Path, folder: Path
 
 def test_a_label_that_it_does_not_have_is_refused(folder: Path) -> None:
     with pytest.raises(Refusal, match=r"clean\.toxicity\.harmless: found 'CLEAN'; the labels of .* are fine, foul"):
-        toxicity.scorer(folder, "CLEAN", toys.COMPUTE)
+        toxicity.scorer(folder, "CLEAN", toy_encoders.COMPUTE)
 
 
 def test_weights_that_can_run_code_are_refused(tmp_path: Path) -> None:
-    toys.classifier(tmp_path, "bẩn", WORDS)
+    toy_encoders.classifier(tmp_path, "bẩn", WORDS)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(Refusal, match="holds no safetensors"):
-        toxicity.scorer(tmp_path, "fine", toys.COMPUTE)
+        toxicity.scorer(tmp_path, "fine", toy_encoders.COMPUTE)
 
 
 @pytest.mark.parametrize("model", ["no/such-folder", "owner/name@main", "owner/name@0123"])

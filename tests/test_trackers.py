@@ -11,7 +11,7 @@ import pytest
 
 from stages.lib import recipes, trackers
 from stages.lib.contract import Refusal
-from tests import toy
+from tests import toy_stage
 
 TUNING = recipes.Reward(
     method="full", lr=0.001, epochs=1.0, batch=4, accumulate=1, context=64, optimizer="adamw", save=0,
@@ -178,11 +178,11 @@ def test_a_repository_without_a_commit_is_no_reason_to_fail(
 
 
 def test_who_watches_changes_no_byte(tmp_path: Path, root: Path) -> None:
-    start = toy.made(tmp_path / "start", root)
-    folders = [toy.copied(start, tmp_path / name, root) for name in ("watched", "unwatched")]
+    start = toy_stage.made(tmp_path / "start", root)
+    folders = [toy_stage.copied(start, tmp_path / name, root) for name in ("watched", "unwatched")]
     started = [
-        toy.trained(folders[0], root, TRACKERS="tensorboard" if importlib.util.find_spec("tensorboard") else ""),
-        toy.started("-c", UNWATCHED, *toy.WORDS, folder=folders[1], root=root),
+        toy_stage.trained(folders[0], root, TRACKERS="tensorboard" if importlib.util.find_spec("tensorboard") else ""),
+        toy_stage.started("-c", UNWATCHED, *toy_stage.WORDS, folder=folders[1], root=root),
     ]
     outputs = [process.communicate(timeout=300)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0], outputs
