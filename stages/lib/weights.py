@@ -24,6 +24,11 @@ LOGITS = 1 << 26  # numbers at once: a quarter of a GB in fp32
 OVERFLOWS = ("gemma3", "gemma3_text")  # families whose layers add up to more than fp16 can hold
 HELD = 0.9  # of the GPU's free memory may go to weights
 
+# As soon as they are imported one tells of kernels that nothing here needs and at every layer that int8 casts to fp16,
+# and the other what `whole` refuses or expects.
+for library in ("bitsandbytes", "transformers.modeling_utils"):
+    logging.getLogger(library).setLevel(logging.ERROR)
+
 
 def device(compute: Compute) -> str:
     """Where tensors go."""
@@ -58,8 +63,6 @@ def placed(kind: Any, folder: Path, compute: Compute, new: str = "", **more: Any
     if not any(folder.glob("*.safetensors")):
         raise Refusal(f"{folder} holds no safetensors; weights in other formats can run code and are not read")
     bear(folder, compute)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every layer that int8 casts to fp16
-    logging.getLogger("transformers.modeling_utils").setLevel(logging.ERROR)  # what lacks is told below
     # A quantised model is moved by its loader and refuses to be moved later.
     model, told = kind.from_pretrained(
         str(folder),
