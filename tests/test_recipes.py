@@ -134,7 +134,7 @@ HERE = str(Path(__file__).parent)
         (PHOGPT, {"rlhf.algorithm": "rloo"}, "allowed: 'dpo', 'kto', 'orpo'; rloo goes with kind: online"),
         (TINY, {"rlhf.algorithm": "dpo"}, "allowed: 'rloo', 'grpo', 'ppo'; dpo goes with kind: offline"),
         *(
-            (QWEN, {"base.repo": name}, f"base.repo: found '{name}': no such folder; `python -m tools.convert`")
+            (QWEN, {"base.repo": name}, f"base.repo: found '{name}': no such folder; `python -m tools.convert ")
             for name in ("data/hub/phogpt-4b", "data/mine", "/nowhere", "./mine", "../mine", "~/mine", "o/n/e")
         ),
         (QWEN, {"base.revision": ""}, "base.revision: found '' with Qwen/Qwen3-8B"),
