@@ -95,7 +95,7 @@ def tables() -> jobs.Tables:
     return {name: work.Rows(2000, 270.0, 1080, "assumed", 100) for name in work.ASSUMED}
 
 
-@pytest.mark.parametrize(("stage", "room"), [("sft", 14), ("reward", 12), ("rlhf", 20)])
+@pytest.mark.parametrize(("stage", "room"), [("sft", 16), ("reward", 12), ("rlhf", 20)])
 def test_advice_has_been_computed_to_fit(stage: str, room: float) -> None:
     recipe = hub("bigscience/bloomz-7b1")
     shape, _ = shapes.of(recipe.base)
@@ -158,6 +158,22 @@ def test_the_machine_holds_every_model_twice_and_makes_the_base() -> None:
     assert sum(models.values()) in beside.values() and whole in beside.values()
     most, why = machine.ram(recipe, shape, "bf16", found, 24 * memory.GIB)
     assert most == whole + machine.PROCESS and why
+
+
+def test_every_process_reads_all_weights_before_shards_are_cut() -> None:
+    shape, _ = shapes.of(hub("meta-llama/Llama-3.2-1B").base)
+    count = shapes.parameters(shape)
+    for launch, method, processes, copies, width in (
+        ("fsdp2", "lora", 8, 8, 2), ("fsdp2", "full", 8, 8, 4), ("fsdp2", "lora", 1, 2, 2), ("zero3", "lora", 8, 8, 2),
+        ("zero3", "full", 8, 8, 4),
+    ):  # fmt: skip
+        recipe = hub("meta-llama/Llama-3.2-1B", launch, method)
+        found = list(jobs.planned(recipe, shape, "bf16", processes, tables()))
+        sft = next(job for job, *_ in found if job.name == "sft")
+        states = 16.0 * memory.trainable(sft) * (launch == "zero3")
+        most, why = machine.ram(recipe, shape, "bf16", [planned for planned in found if planned[0] == sft], 80e9)
+        assert most == copies * width * count + states + machine.PROCESS * processes, (launch, method)
+        assert launch in why or "shards" in why
 
 
 def test_models_are_written_in_the_recipes_precision_and_adapters_in_float32() -> None:
