@@ -61,7 +61,9 @@ def disk(recipe: recipes.Recipe, shape: Shape, precision: str, found: list[Plann
     if isinstance(recipe.base, recipes.Hub):
         beside["the hub's download"] = float((shapes.parameters(shape) + shape.extra) * shape.published)
     states = [
-        memory.trainable(job) * memory.moving(job) + memory.state_bytes(job)
+        # beside the optimizer's state the weights that move, and again as they were at their best
+        memory.trainable(job) * memory.moving(job) * (1 + (getattr(job.tuning, "keep", "last") == "best"))
+        + memory.state_bytes(job)
         for job, *_ in found
         if job.tuning is not None and job.name != "base" and getattr(job.tuning, "save", 0) > 0
     ]
