@@ -105,8 +105,10 @@ def test_advice_knows_what_a_grown_vocabulary_takes() -> None:
     near, far = (advice.advice(recipe, shape, "bf16", 1, tables(), "sft", room * memory.GIB) for room in (22.1, 11.8))
     assert "sft.optimizer: adafactor" in near and float(near.split(" -> ")[1].split()[0]) <= 22.1
     assert far.endswith("or base.grow: 0: new pieces have both ends of the vocabulary learned whole")
-    plain = advice.advice(hub("Qwen/Qwen3-8B", method="qlora"), shape, "bf16", 1, tables(), "sft", 4 * memory.GIB)
-    assert plain.endswith("take a smaller model or a larger card")
+    plain = hub("Qwen/Qwen3-8B", method="qlora")
+    for other, stage in ((plain, "sft"), (recipe, "reward"), (recipe, "rlhf")):  # what sft has learned costs no more
+        told = advice.advice(other, shape, "bf16", 1, tables(), stage, 2 * memory.GIB)
+        assert told.endswith("take a smaller model or a larger card")
 
 
 def test_advice_keeps_to_the_recipes_rules(monkeypatch: pytest.MonkeyPatch) -> None:
