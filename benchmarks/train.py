@@ -9,7 +9,6 @@ memory is compared with what ``make plan`` foretells. Not covered: several GPUs.
 import argparse
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -90,13 +89,12 @@ def gpu() -> cards.Card | None:
     """The first GPU as tools/gpus.yaml knows it."""
     if not shutil.which("nvidia-smi"):
         return None
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "--id=0"]
-    name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    words = {word.removesuffix("gb") for word in re.split("[^a-z0-9]+", name.lower())}
-    known = [card for card in cards.known().values() if words.issuperset(card.name.split("-"))]
-    if not known:
-        raise Refusal(f"{name} is not in tools/gpus.yaml: add its peak, or measure this CPU with --cpu")
-    return max(known, key=lambda card: len(card.name))
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits", "--id=0"]
+    name, _, size = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().rpartition(", ")
+    found = cards.driven(name, float(size) / 1024)
+    if found is None:
+        raise Refusal(f"{name} of {size} MiB is not in tools/gpus.yaml: add its peak, or measure this CPU with --cpu")
+    return found
 
 
 def raced(race: Race, repeats: int, free: bool, filled: bool) -> dict[str, list[dict[str, float]]]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from stages.lib import paramfile, recipes
+from tools import jobs, work
 
 
 def hub(repo: str, launch: str = "single", method: str = "lora", grow: int = 0) -> recipes.Recipe:
@@ -13,3 +14,7 @@ def hub(repo: str, launch: str = "single", method: str = "lora", grow: int = 0) 
         tree[stage]["method"] = method
     found: recipes.Recipe = paramfile.typed(recipes.Recipe, tree, "recipes/x.yaml")
     return found
+
+
+def tables() -> jobs.Tables:
+    return {name: work.Rows(2000, 270.0, 1080, "assumed", 100) for name in work.ASSUMED}

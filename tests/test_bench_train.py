@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import train
 from benchmarks.racers import Race
+from stages.lib.contract import Refusal
 from tools import cards
 
 
@@ -51,7 +52,13 @@ def test_the_head_reads_what_is_learned_from_and_no_more(scored: list[tuple[int,
 
 
 @pytest.mark.parametrize(
-    ("said", "known"), [("NVIDIA H200", "h200"), ("NVIDIA A100-SXM4-80GB", "a100-80"), ("Tesla T4", "t4")]
+    ("said", "known"),
+    [
+        ("NVIDIA H200, 143771", "h200"),
+        ("NVIDIA A100-SXM4-80GB, 81920", "a100-80"),
+        ("NVIDIA GeForce RTX 4060 Ti, 16380", "rtx-4060-ti-16"),
+        ("NVIDIA GeForce RTX 4060 Ti, 8188", ""),
+    ],
 )
 def test_a_card_is_known_by_its_driver_name(said: str, known: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
@@ -59,6 +66,10 @@ def test_a_card_is_known_by_its_driver_name(said: str, known: str, monkeypatch: 
     done = subprocess.CompletedProcess([], 0, f"{said}\n")
     monkeypatch.setattr("shutil.which", lambda _: "/bin/nvidia-smi")
     monkeypatch.setattr("subprocess.run", lambda *_, **__: done)
+    if not known:
+        with pytest.raises(Refusal, match="4060 Ti of 8188 MiB is not in"):
+            train.gpu()
+        return
     card = train.gpu()
     assert card is not None and card.name == known
 

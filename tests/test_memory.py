@@ -138,6 +138,26 @@ def test_a_head_with_a_bias_is_learned_whole_where_turns_are_new(monkeypatch: py
         assert planned == pytest.approx(measured, rel=0.01), part
 
 
+@pytest.mark.parametrize(("precision", "width"), [("bf16", 2), ("fp32", 4)])
+def test_tokens_of_a_turn_cost_copies_of_the_vocabulary_where_rows_of_it_are_learned(
+    precision: str, width: int
+) -> None:
+    shape = shapes.from_table(KNOWN["bloomz-560m"])
+    end = shape.vocabulary * shape.hidden
+    plain = measure.job(shape, measure.tuning("lora"), precision, 1, 64)
+    known = [replace(plain, grown=True), replace(plain, tuning=measure.tuning("full"))]
+    for case, head, forward, back in (
+        (plain, "fused", width, 8), (plain, "whole", width, width), (plain, "one", 0, 0),
+        (known[0], "fused", 0, 0), (known[1], "fused", 0, 0),
+    ):  # fmt: skip
+        case = replace(case, head=head)
+        found = [memory.head_bytes(replace(case, unread=unread)) for unread in (True, False)]
+        assert [new - old for new, old in zip(*found, strict=True)] == [forward * end, back * end]
+    judge = replace(plain, head="one")  # it copies the end that reads alone, which has a gradient of that size
+    more = sum(memory.learning(replace(judge, unread=True)).values()) - sum(memory.learning(judge).values())
+    assert 0.5 * width * end < more <= width * end
+
+
 @pytest.mark.parametrize("family", ["llama", "qwen3"])
 def test_a_reward_model_learns_the_end_that_reads(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from peft import get_peft_model

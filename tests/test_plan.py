@@ -1,4 +1,4 @@
-"""What the plan foresees of stages, machines and work, and its page."""
+"""What the plan foresees of stages and work, and its page."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from typing import Self
 import pytest
 from pydantic import model_validator
 
-from stages.lib import determinism, paramfile, recipes, records
+from stages.lib import determinism, drift, paramfile, recipes, records
 from stages.lib.contract import Refusal
 
 determinism.pin(1, "cpu", 1)  # before anything imports torch
@@ -18,8 +18,8 @@ determinism.pin(1, "cpu", 1)  # before anything imports torch
 import torch  # noqa: E402
 
 from benchmarks import plan as measure  # noqa: E402
-from tests.planned import hub  # noqa: E402
-from tools import advice, jobs, machine, memory, plan, shapes, work  # noqa: E402
+from tests.planned import hub, tables  # noqa: E402
+from tools import advice, cards, jobs, memory, plan, shapes, work  # noqa: E402
 
 # peft still asks transformers for a property by its old name
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -55,24 +55,43 @@ def test_operations_follow_the_six_n_rule() -> None:
     assert work.training(grown, 1, 1) == pytest.approx(work.training(lora, 1, 1) + ends)
 
 
-def test_adapters_learn_the_ends_of_a_grown_vocabulary_in_every_stage() -> None:
+def test_only_sft_learns_what_turns_begin_with_unless_it_reads_no_turns(tmp_path: Path) -> None:
+    def unread(repo: str, **sft: str) -> list[str]:
+        recipe = advice.changed(hub(repo), "sft", **sft)
+        assert recipe is not None
+        shape, _ = shapes.of(recipe.base)
+        return [job.name for job, *_ in jobs.planned(recipe, shape, "bf16", 1, tables()) if job.unread]
+
+    bare = "bigscience/bloomz-7b1"
+    assert unread(bare) == unread(bare, method="full") == ["sft"]
+    assert unread(bare, mode="text")[:3] == ["sft", "reward", "rlhf"]
+    assert unread("meta-llama/Llama-3.2-1B") == ["sft"]
+    assert unread("meta-llama/Llama-3.2-1B-Instruct") == unread("Qwen/Qwen3-8B") == []
+    measure.config(measure.TOY["mpt"]).save_pretrained(tmp_path)
+    assert unread(str(tmp_path)) == ["sft"]
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
+    assert unread(str(tmp_path)) == []
+    config = tmp_path / "config.json"  # of a model that has read text alone since it was given a template
+    config.write_text(config.read_text(encoding="utf-8").replace("{", '{"unread": [1], ', 1), encoding="utf-8")
+    assert unread(str(tmp_path)) == ["sft"]
+
+
+def test_only_sft_learns_the_ends_of_a_grown_vocabulary() -> None:
     plain, grown = hub("Qwen/Qwen3-8B"), hub("Qwen/Qwen3-8B", grow=8000)
     found = [{job.name: job for job, *_ in jobs.planned(each, shapes.of(each.base)[0], "bf16", 1, tables())}
              for each in (plain, grown)]  # fmt: skip
     end = shapes.of(grown.base)[0].vocabulary * 4096
-    for stage, ends in (("sft", 2), ("reward", 1), ("rlhf", 2)):  # a reward model has no other end
+    for stage, ends in (("sft", 2), ("reward", 0), ("rlhf", 0)):  # sft has learned them by then
         more = memory.trainable(found[1][stage]) - memory.trainable(found[0][stage])
         assert more == ends * end
+        if not ends:
+            continue
         peaks = memory.peak(found[1][stage]) - memory.peak(found[0][stage])
         # itself and AdamW's two moments stay, of 4 bytes each; its gradients may stand when activations are gone
         assert 12 * more < peaks < 17 * more
 
 
-def tables() -> jobs.Tables:
-    return {name: work.Rows(2000, 270.0, 1080, "assumed", 100) for name in work.ASSUMED}
-
-
-@pytest.mark.parametrize(("stage", "room"), [("sft", 12), ("reward", 12), ("rlhf", 20)])
+@pytest.mark.parametrize(("stage", "room"), [("sft", 16), ("reward", 12), ("rlhf", 20)])
 def test_advice_has_been_computed_to_fit(stage: str, room: float) -> None:
     recipe = hub("bigscience/bloomz-7b1")
     shape, _ = shapes.of(recipe.base)
@@ -86,8 +105,10 @@ def test_advice_knows_what_a_grown_vocabulary_takes() -> None:
     near, far = (advice.advice(recipe, shape, "bf16", 1, tables(), "sft", room * memory.GIB) for room in (22.1, 11.8))
     assert "sft.optimizer: adafactor" in near and float(near.split(" -> ")[1].split()[0]) <= 22.1
     assert far.endswith("or base.grow: 0: new pieces have both ends of the vocabulary learned whole")
-    plain = advice.advice(hub("Qwen/Qwen3-8B", method="qlora"), shape, "bf16", 1, tables(), "sft", 4 * memory.GIB)
-    assert plain.endswith("take a smaller model or a larger card")
+    plain = hub("Qwen/Qwen3-8B", method="qlora")
+    for other, stage in ((plain, "sft"), (recipe, "reward"), (recipe, "rlhf")):  # what sft has learned costs no more
+        told = advice.advice(other, shape, "bf16", 1, tables(), stage, 2 * memory.GIB)
+        assert told.endswith("take a smaller model or a larger card")
 
 
 def test_advice_keeps_to_the_recipes_rules(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,31 +145,34 @@ def test_rlhf_has_its_judge_and_its_start_beside_it() -> None:
         assert memory.parts(found["rlhf"])["others"] == pytest.approx(others)
 
 
-def test_the_machine_holds_every_model_twice_and_makes_the_base() -> None:
-    recipe = hub("meta-llama/Llama-3.2-1B", method="qlora")
+def test_hours_prices_and_dong(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert work.Work(0, 3.6e15).hours(1e12, 1, 0.5, 2) == 1.0
+    assert work.Work(0, 0, 3.6e12).hours(1, 1e9, 0.5, 2) == 1.0  # half of the bandwidth is reached
+    assert work.Work(0, 0, 0, 9e6).hours(1, 1, 0.5, 2) == 1.0
+    recipe = hub("meta-llama/Llama-3.2-1B", "ddp")
     shape, _ = shapes.of(recipe.base)
-    found = list(jobs.planned(recipe, shape, "bf16", 1, tables()))
-    models, beside = machine.disk(recipe, shape, "bf16", found)
-    whole = 2.0 * shapes.parameters(shape)
-    assert models["base"] == models["sft"] == whole > models["int8"] > models["nf4"] > whole / 4
-    assert models["sft's adapter"] == 4 * shapes.adapter_parameters(shape, recipe.sft.lora.r)
-    assert sum(models.values()) in beside.values() and whole in beside.values()
-    most, why = machine.ram(recipe, shape, "bf16", found, 24 * memory.GIB)
-    assert most == whole + machine.PROCESS and why
+    done = [(job, work.Work(0, 0), "") for job, *_ in jobs.planned(recipe, shape, "bf16", 4, tables())]
+    job = done[1][0]
+    monkeypatch.setattr(jobs, "planned", lambda *_: [(job, work.Work(0, 4 * 3.6e15), "")])
+    card = cards.Card("x", 80, bandwidth=1, fp32=1, fp16=1, bf16=1, price=2)
+    lines = plan.cost_table(recipe, done[1:2], [card], shape, 4, 0.5, 26300, tables())
+    assert lines[1].split() == ["x", "80", "2.0h", "2.0h", "16.00", "421"]  # 2 hours of 4 cards, for 2 dollars each
+    small = cards.Card("y", 1, bandwidth=1, fp32=1, fp16=1, bf16=1, price=2)
+    lines = plan.cost_table(recipe, done[1:2], [small], shape, 4, 0.5, 26300, tables())
+    assert lines[1].split() == ["y", "1", "2.0h*", "-", "-", "-"]
 
 
-def test_models_are_written_in_the_recipes_precision_and_adapters_in_float32() -> None:
-    full, grown = hub("meta-llama/Llama-3.2-1B", method="full"), hub("meta-llama/Llama-3.2-1B", grow=1000)
-    for recipe in (full, grown):
-        shape, _ = shapes.of(recipe.base)
-        found = list(jobs.planned(recipe, shape, "bf16", 1, tables()))
-        models, _ = machine.disk(recipe, shape, "bf16", found)
-        assert models["sft"] == models["rlhf"] == models["reward"] == 2 * shapes.parameters(shape)
-        if recipe is full:
-            assert "sft's adapter" not in models
-            continue
-        shared = shape.vocabulary * shape.hidden  # which peft writes under two names
-        assert models["sft's adapter"] == 4 * (shapes.adapter_parameters(shape, recipe.sft.lora.r) + 2 * shared)
+@pytest.mark.parametrize(("algorithm", "passes"), [("orpo", 0), ("dpo", 1), ("kto", 3)])
+def test_the_start_reads_pairs_as_often_as_the_algorithm_asks(algorithm: str, passes: int) -> None:
+    tree = paramfile.load(Path(__file__).parents[1] / "recipes" / "qwen3-8b-lora.yaml")
+    tree["rlhf"] |= {"algorithm": algorithm, "batch": 2}
+    recipe: recipes.Recipe = paramfile.typed(recipes.Recipe, tree, "recipes/x.yaml")
+    shape, _ = shapes.of(recipe.base)
+    job, done, _ = next(each for each in jobs.planned(recipe, shape, "bf16", 1, tables()) if each[0].name == "rlhf")
+    tokens = 2 * 2000 * 270.0
+    measured = jobs.measuring(job, recipe, tables(), drift.LOOKS + 1).flops
+    once = tokens * work.forward(shape, 270.0)
+    assert done.flops - measured - work.training(job, tokens, 270.0) == pytest.approx(passes * once, abs=once / 1000)
 
 
 def test_quantised_answers_read_less_and_every_token_calls_every_layer() -> None:
@@ -165,6 +189,14 @@ def test_a_page_is_a_screen_of_a_hundred_columns(root: Path, tmp_path: Path) -> 
     assert "on rtx-3060 (12 GiB)" in told
     assert all(f"  {stage} " in told for stage in ("base", "sft", "reward", "rlhf", "benchmark"))
     assert "RAM of the machine" in told and "Disk: about" in told
+    assert told.endswith("No card is used: compute.device is cpu.\n")  # the default recipe is one of a CPU
+
+
+def test_a_recipe_of_a_gpu_is_priced_on_every_card(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    told = plan.page("qwen3-0.6b-qlora", "rtx-3060", 1, 0.35)
+    assert "Hours and prices on one card at 35% of peak" in told and "No card is used" not in told
+    assert all(f"\n  {name} " in told for name in cards.known())
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,17 @@ def test_every_stage_fits_the_card_that_the_recipe_names(model: table.Model, met
                 assert memory.peak(job) / memory.GIB <= HOLDS[size], (job.name, precision)
 
 
+@pytest.mark.parametrize(("model", "method"), HUB, ids=lambda part: getattr(part, "name", part))
+def test_a_recipe_says_where_the_plan_has_the_benchmark_lean_on_the_cpus_memory(
+    model: table.Model, method: str
+) -> None:
+    found, (number, size) = of(model, method), model.card(method)
+    planned = jobs.planned(found, model.shape, "bf16", number, SETS)
+    job = next(job for job, *_ in planned if job.name == "benchmark")
+    slow = advice.fits(job, HOLDS[size] * memory.GIB) == "slow"
+    assert ("a part lies in the CPU's memory, so it is slow." in table.text(model, method)) == slow
+
+
 def test_a_model_of_pickles_is_converted_to_where_the_recipe_then_looks() -> None:
     told = {model.name: table.text(model, "lora") for model in MODELS if model.weights != "safetensors"}
     assert "phogpt-4b" in told

@@ -52,7 +52,7 @@ def changes(recipe: recipes.Recipe, stage: str) -> Iterator[dict[str, Any]]:
     if trained and section.method != "qlora":
         keys["method"] = "qlora"
         yield dict(keys)
-    if trained and jobs.grown(recipe):  # adapters are few; the ends of the vocabulary beside them are not
+    if stage == "sft" and jobs.grown(recipe):  # adapters are few; the ends of the vocabulary beside them are not
         keys["optimizer"] = "adafactor"
         yield dict(keys)
     group = getattr(section, "generations", 0)  # the answers of a step are drawn together: fewer, if need be
@@ -112,8 +112,9 @@ def advice(
             kept, job = next((each, job) for each in relaxed(recipe, stage, keys) if (job := tried(each, launch)))
             words = {"compute.launch": launch} if launch else {}
             return told(words | {f"{stage}.{key}": value for key, value in kept.items()}, job)
-    whole = ", or base.grow: 0: new pieces have both ends of the vocabulary learned whole"
-    return "no key of the recipe makes it fit; take a smaller model or a larger card" + whole * jobs.grown(recipe)
+    none = "no key of the recipe makes it fit; take a smaller model or a larger card"
+    whole = stage == "sft" and jobs.grown(recipe)
+    return none + ", or base.grow: 0: new pieces have both ends of the vocabulary learned whole" * whole
 
 
 def fits(job: Job, room: float) -> str:

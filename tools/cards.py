@@ -15,6 +15,8 @@ from tools.memory import GIB
 
 TABLE = Path(__file__).with_name("gpus.yaml")
 MAKERS = re.compile("nvidia|geforce|quadro|tesla|rtx|[^a-z0-9]|gb$")  # what people write around a card's own name
+BOARDS = re.compile(r"\b(\d+gb|sxm\d*|pcie|hbm\w*)\b")  # what drivers add: a card's memory, and how it is built in
+SAME = 0.1  # share by which a driver's memory is off the table's
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ def spellings(gpu: str, names: list[str]) -> list[str]:
     if same := [name for name in names if plain[name] == wanted]:
         return same
     return [name for name in names if MAKERS.sub("", re.sub(r"-\d+$", "", name)) == wanted]
+
+
+def driven(name: str, memory: float) -> Card | None:
+    """The card of the table that a driver calls so, with so many GiB; a Ti, a SUPER or another size is another card."""
+    cards = known()
+    near = [cards[found] for found in spellings(BOARDS.sub(" ", name.casefold()), list(cards))]
+    return next((card for card in near if abs(card.memory / memory - 1) < SAME), None)
 
 
 def at_hand(device: str) -> Card:

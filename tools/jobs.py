@@ -43,21 +43,23 @@ def tables(base: recipes.Scratch | recipes.Hub, shape: Shape, current: bool) -> 
 
 
 def grown(recipe: recipes.Recipe) -> bool:
-    """Whether the vocabulary has new pieces, for whose sake its ends are learned whole."""
+    """Whether the vocabulary has new pieces, for whose sake sft learns its ends whole."""
     return isinstance(recipe.base, recipes.Hub) and recipe.base.grow > 0
 
 
 def planned(recipe: recipes.Recipe, shape: Shape, precision: str, processes: int, sets: Tables) -> Iterator[Planned]:
     """(the job, its work, where its rows are known from) of each stage."""
-    still = recipe.sft.method == "full" or recipe.sft.mode == "text"  # sft's adapters learn what turns begin with
+    new = isinstance(recipe.base, recipes.Hub) and shape.bare  # then base told it what turns begin with
 
     def job(name: str, tuning: recipes.Tuning | None, **more: Any) -> Job:
         launch = recipe.compute.launch if tuning else "single"
         if launch in SHARDS and isinstance(tuning, recipes.Online | recipes.Offline):
             launch = "single"  # it draws answers, which would gather all weights at every token
         share = processes if launch != "single" else 1
-        unread = name == "sft" or still
-        return Job(name, shape, tuning, precision, launch, share, grown=grown(recipe), unread=unread, **more)
+        first = name == "sft"  # it learns what is new, and forgets that it was; tokens of a turn only from turns
+        unread = new and (first or recipe.sft.mode == "text")
+        grows = first and grown(recipe)
+        return Job(name, shape, tuning, precision, launch, share, grown=grows, unread=unread, **more)
 
     yield base(recipe, shape)
     sft, rows = recipe.sft, sets["text" if recipe.sft.mode == "text" else "sft"]

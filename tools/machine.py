@@ -23,9 +23,11 @@ def ram(recipe: recipes.Recipe, shape: Shape, precision: str, found: list[Planne
         if job.tuning is not None and job.tuning.method == "qlora":
             needs[f"{job.name}'s adapters are merged there"] = whole * width
         if job.launch == "zero3":
-            needs[f"zero3 keeps {job.name}'s weights and states there"] = 16.0 * memory.trainable(job) + 2 * whole
+            read = job.processes * whole * (4 if job.full else width)  # by every process, before it is cut
+            needs[f"zero3 keeps {job.name}'s weights and states there"] = 16.0 * memory.trainable(job) + read
         if job.launch == "fsdp2":
-            needs[f"{job.name}'s shards are put together there"] = 2 * memory.weight_bytes(job)
+            copies = max(2, job.processes)  # one for every process before they are cut, two when they are gathered
+            needs[f"{job.name}'s shards are cut and put together there"] = copies * memory.weight_bytes(job)
         if job.name == "sft" and recipe.sft.keep == "best":
             needs["sft keeps its best weights there"] = float(memory.trainable(job) * memory.moving(job))
         if job.name == "benchmark" and (left := memory.weight_bytes(job) - room) > 0:
@@ -59,7 +61,9 @@ def disk(recipe: recipes.Recipe, shape: Shape, precision: str, found: list[Plann
     if isinstance(recipe.base, recipes.Hub):
         beside["the hub's download"] = float((shapes.parameters(shape) + shape.extra) * shape.published)
     states = [
-        memory.trainable(job) * memory.moving(job) + memory.state_bytes(job)
+        # beside the optimizer's state the weights that move, and again as they were at their best
+        memory.trainable(job) * memory.moving(job) * (1 + (getattr(job.tuning, "keep", "last") == "best"))
+        + memory.state_bytes(job)
         for job, *_ in found
         if job.tuning is not None and job.name != "base" and getattr(job.tuning, "save", 0) > 0
     ]

@@ -109,6 +109,12 @@ def ends(job: Job) -> tuple[int, int]:
     )
 
 
+def row_wise(job: Job) -> int:
+    """Parameters of an end of the vocabulary of which adapters learn rows: peft copies all of it at each use."""
+    learned = job.unread and not (job.tuning is None or job.full or job.grown)
+    return job.shape.vocabulary * job.shape.hidden * learned
+
+
 def learns_head(job: Job) -> bool:
     """Whether the matrix that the head reads moves, also where it is the one of the other end."""
     read, head = ends(job)
@@ -214,10 +220,13 @@ def head_bytes(job: Job) -> tuple[float, float]:
     tokens, vocabulary, hidden = job.batch * job.length, job.shape.vocabulary, job.shape.hidden
     if job.tuning is None or job.head == "one":
         return 0.0, 0.0
+    copied = row_wise(job) * (not job.shape.built.head_bias)  # a head with a bias is learned whole instead
     if job.head == "whole":  # the logits, a copy of all but the last, their log-softmax, its gradient
-        return 8.0 * tokens * vocabulary, 16.0 * tokens * vocabulary
+        return 8.0 * tokens * vocabulary + job.width * copied, 16.0 * tokens * vocabulary + job.width * copied
     tile = min(tokens, TILE[0]) * min(vocabulary, TILE[1]) * job.width
-    return float(tile), tile + 4.0 * tokens * hidden + 4.0 * vocabulary * hidden * learns_head(job)  # in float32
+    own = 4.0 * vocabulary * hidden * learns_head(job)  # in float32
+    rows = 8.0 * copied  # the copy; its gradient, that trl's head sums in float32; and the same as the copy wants it
+    return tile + float(job.width * copied), tile + 4.0 * tokens * hidden + own + rows
 
 
 def learning(job: Job) -> Parts:
@@ -233,11 +242,12 @@ def learning(job: Job) -> Parts:
         layer += 2.0 * job.width * max(li.ins * li.outs for li in shapes.linears(job.shape))  # a matrix spelled out
     end = 4.0 * job.shape.vocabulary * job.shape.hidden  # the gradient of an end of the vocabulary
     first, last = end * learns_head(job), end * (job.full or ends(job)[0] > 0)
+    rows = float(job.width * row_wise(job))  # that of a copy of the end that reads, of which rows are learned
     moments: list[Parts] = [
         {"gradients": before, "activations": stored + copies, "logits": through},
         {"gradients": before, "activations": stored + (0 if job.checkpointed else copies), "logits": back},
         {"gradients": before or min(first, share), "activations": stored + layer, "logits": 0.0},
-        {"gradients": share, "activations": layer, "logits": last * (job.shape.tied or before > 0)},
+        {"gradients": share, "activations": layer, "logits": last * (job.shape.tied or before > 0) + rows},
     ]
     most = max(moments, key=lambda moment: sum(moment.values()))
     return most | {"gradients": most["gradients"] + whole * (job.launch == "ddp")}  # the buckets that are exchanged

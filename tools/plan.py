@@ -78,6 +78,8 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
             told = advice.advice(recipe, shape, precision, processes, sets, job.name, room)
             lines += wrapped(f"{job.name} does not fit. {told}")
     lines += ["", *machine_lines(recipe, shape, precision, found, room), "", *work_table(found), ""]
+    if recipe.compute.device == "cpu":
+        return "\n".join(line.rstrip() for line in [*lines, "No card is used: compute.device is cpu."])
     rented = f"{processes} cards" if processes > 1 else "one card"
     lines += [f"Hours and prices on {rented} at {mfu:.0%} of peak; prices are estimates, see tools/gpus.yaml"]
     lines += cost_table(recipe, found, cards.known().values(), shape, processes, mfu, dong, sets)
@@ -152,7 +154,7 @@ def cost_table(
     dong: float,
     sets: jobs.Tables,
 ) -> list[str]:
-    """A line for each card: hours of each stage, in all, dollars and đồng; a stage that does not fit is marked."""
+    """A line for each card: hours of each stage, in all, dollars and đồng; they are none where one does not fit."""
     rows = [("card", "GiB", *(job.name for job, *_ in found), "hours", "$", "1000 đồng")]
     known: dict[str, list[Planned]] = {}
     for card in rented:
@@ -162,16 +164,18 @@ def cost_table(
         if wanted == "bf16" and not card.bf16:
             peak = card.fp32  # it has no tensor cores for bfloat16
         stages = known.setdefault(precision, list(jobs.planned(recipe, shape, precision, processes, sets)))
-        each, cells = [], []
+        each, cells, whole = [], [], True
         for job, done, _ in stages:
             rate = card.fp32 if job.width == 4 else peak
             hours = done.hours(rate * 1e12, card.bandwidth * 1e9, mfu, job.processes)
             each.append(hours)
             fits = advice.fits(job, card.memory * GIB) if hours else "yes"
+            whole &= fits != "NO"
             cells.append(clock(hours) + {"yes": "", "slow": "~", "NO": "*"}[fits])
         price = sum(each) * processes * card.price  # all are rented, also while one of them works
         cost = "free" if not card.price else f"{price:,.2f}"
-        rows.append((card.name, f"{card.memory:.0f}", *cells, clock(sum(each)), cost, f"{price * dong / 1000:,.0f}"))
+        told = (clock(sum(each)), cost, f"{price * dong / 1000:,.0f}") if whole else ("-", "-", "-")
+        rows.append((card.name, f"{card.memory:.0f}", *cells, *told))
     return [*aligned(rows), "  * does not fit that card; ~ fits partly, and takes many times as long"]
 
 

@@ -85,10 +85,11 @@ def files() -> dict[str, str]:
 
 def text(model: Model, method: str) -> str:
     """A recipe."""
-    return "\n".join([*(f"# {line}" for line in head(model, method)), *lines(tree(model, method), notes(model))]) + "\n"
+    found = tree(model, method)
+    return "\n".join([*(f"# {line}" for line in head(model, method, found)), *lines(found, notes(model))]) + "\n"
 
 
-def head(model: Model, method: str) -> Iterator[str]:
+def head(model: Model, method: str, found: dict[str, Any]) -> Iterator[str]:
     """What people have to know before they run it."""
     number, size = model.card(method)
     cards = f"one card of {size} GB" if number == 1 else f"{number} cards of {size} GB, or more of them"
@@ -97,8 +98,8 @@ def head(model: Model, method: str) -> Iterator[str]:
     yield f"Licence: {model.licence}; {gate}."
     if number > 1:
         yield "The reward model and rlhf train adapters, rlhf on one of the cards: shards answer slowly."
-    if model.spills(method):
-        yield "The benchmark reads 16-bit weights; those that the card has no room for lie in the CPU's memory."
+    if fits(model, method, found) == "slow":
+        yield "The benchmark reads 16-bit weights; a part lies in the CPU's memory, so it is slow."
     if model.weights != "safetensors":
         known = model.weights == "pickles"
         yield (
@@ -152,15 +153,18 @@ def tree(model: Model, method: str) -> dict[str, Any]:
 def benchmark(model: Model, method: str, rest: dict[str, Any]) -> dict[str, int]:
     """What is read at once: all that was meant, or as much as fits, with fewer rows before shorter ones."""
     sizes = [BENCHMARK | {"context": CONTEXT // cut, "batch": batch} for cut in (1, 2, 4) for batch in (4, 2)]
-    return next(size for size in sizes if not model.spills(method) or reads(model, method, rest | {"benchmark": size}))
+    meant = ({"benchmark": size} for size in sizes)
+    return next(
+        new["benchmark"] for new in meant if not model.spills(method) or fits(model, method, rest | new) != "NO"
+    )
 
 
-def reads(model: Model, method: str, found: dict[str, Any]) -> bool:
-    """Whether the benchmark works on the card that a recipe is meant for, be it slowly."""
+def fits(model: Model, method: str, found: dict[str, Any]) -> str:
+    """Whether the plan has the benchmark fit on the card that a recipe is meant for, be it slowly."""
     recipe: recipes.Recipe = paramfile.typed(recipes.Recipe, found, f"{model.name}-{method}")
     planned = jobs.planned(recipe, model.shape, "bf16", 1, SETS)
     job = next(job for job, *_ in planned if job.name == "benchmark")
-    return advice.fits(job, HOLDS[model.card(method)[1]] * memory.GIB) != "NO"
+    return advice.fits(job, HOLDS[model.card(method)[1]] * memory.GIB)
 
 
 def packs(shape: shapes.Shape) -> bool:

@@ -17,6 +17,7 @@ from stages.lib import paramfile, recipes
 from stages.lib.contract import Refusal, suggest
 
 TABLE = Path(__file__).with_name("shapes.yaml")
+TEMPLATES = ("chat_template.jinja", "chat_template.json")  # where a chat template lies that tokenizer_config.json lacks
 TOKENS_PER_SYLLABLE = 1.8  # where the table does not tell: multilingual vocabularies of 100,000 and more
 
 
@@ -89,6 +90,7 @@ class Shape:
     context: int
     extra: int = 0  # parameters beside the text model: a vision tower, which the hub's files hold and base leaves out
     published: int = 2  # bytes of a parameter as the hub has it
+    bare: bool = False  # no chat template was published with it, so base gives it tokens of a turn
     tokens_per_syllable: float = TOKENS_PER_SYLLABLE
 
     @property
@@ -210,7 +212,7 @@ def of(base: recipes.Scratch | recipes.Hub) -> tuple[Shape, str]:
     for folder in (Path(base.repo), *snapshots(base)):
         if (folder / "config.json").is_file():
             found = from_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), base.repo)
-            return replace(found, vocabulary=found.vocabulary + base.grow), "its config.json"
+            return replace(found, vocabulary=found.vocabulary + base.grow, bare=bare(folder)), "its config.json"
     known = published()
     if base.repo not in known:
         raise Refusal(f"base.repo: {unknown(base.repo, sorted(known))}")
@@ -238,12 +240,23 @@ def near(found: str, known: list[str]) -> str:
 def published() -> dict[str, Shape]:
     """The shapes of the table, by the names of their repositories on the hub."""
     entries = (dict(entry) for entry in paramfile.load(TABLE).values())
-    return {repo: from_table(entry) for entry in entries for repo in entry["repos"]}
+    return {repo: from_table(entry, repo) for entry in entries for repo in entry["repos"]}
 
 
-def from_table(entry: dict[str, Any]) -> Shape:
-    """A shape of the table."""
-    return Shape(**{key: value for key, value in entry.items() if key not in ("repos", "parameters")})
+def from_table(entry: dict[str, Any], repo: str = "") -> Shape:
+    """A shape of the table, as one of its repositories has it."""
+    told = entry.get("bare", False)
+    sizes = {key: value for key, value in entry.items() if key not in ("repos", "parameters", "bare")}
+    return Shape(**sizes, bare=told if isinstance(told, bool) else repo in told)
+
+
+def bare(folder: Path) -> bool:
+    """Whether a folder's model has no chat template, or was given one whose tokens it has not learned yet."""
+    if "unread" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+        return True
+    told = folder / "tokenizer_config.json"
+    held = told.is_file() and json.loads(told.read_text(encoding="utf-8")).get("chat_template")
+    return not (held or any((folder / name).is_file() for name in TEMPLATES))
 
 
 def snapshots(base: recipes.Hub) -> list[Path]:
