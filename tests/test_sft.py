@@ -130,8 +130,7 @@ def test_noise_leaves_with_the_training(home: Home, tmp_path: Path, monkeypatch:
 
 
 def test_the_best_weights_are_kept_where_the_loss_rises_again(home: Home, plain: Run, tmp_path: Path) -> None:
-    # a rate that grows nearly to the end
-    for method, start, lr in (("full", "base", 0.05), ("lora", "plain/model", 0.1)):
+    for method, start, lr in (("full", "base", 0.05), ("lora", "plain/model", 0.1)):  # which grows nearly to the end
         run = home.run(tmp_path / method, start=Path(start), lr=lr, warmup=0.9, epochs=10.0, keep="best", method=method)
         losses, last = run.losses(), run.points[-1]
         after = {step: loss for step, loss in losses.items() if step}
