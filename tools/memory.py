@@ -71,7 +71,7 @@ class Job:
     @property
     def stream(self) -> int:
         """Bytes of the hidden state between layers; FSDP hands out its shards in the recipe's precision."""
-        return self.width if self.launch == "fsdp2" else 4 if ends(self)[0] else self.held
+        return self.width if self.launch == "fsdp2" else self.held
 
     @property
     def checkpointed(self) -> bool:
@@ -193,9 +193,8 @@ def kept(job: Job, *, cuda: bool = True) -> tuple[float, float]:
     tokens, full = job.batch * job.length, job.full
     # without autocast on a GPU, adapters over 4-bit weights have their input in their own precision
     apart = not full and job.width < 4 and (tuning.method == "lora" or not cuda)
-    made = 4 if tuning.method == "qlora" and ends(job)[0] else 0  # bitsandbytes gives what it was given, here float32
     layer = tokens * shapes.kept(
-        job.shape, job.length, job.width, cuda=cuda, stream=job.stream, made=made, r=0 if full else tuning.lora.r,
+        job.shape, job.length, job.width, cuda=cuda, stream=job.stream, r=0 if full else tuning.lora.r,
         dropout=0.0 if full else tuning.lora.dropout, apart=apart,
     )  # fmt: skip
     edge = tokens * job.shape.hidden * (2 * job.width + 4)  # the embeddings, and the last norm

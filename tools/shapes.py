@@ -161,7 +161,6 @@ def kept(
     width: int,
     *,
     stream: int = 0,
-    made: int = 0,
     r: int = 0,
     dropout: float = 0.0,
     apart: bool = False,
@@ -172,8 +171,7 @@ def kept(
     ``width`` is the bytes of what matrices read, ``stream`` those of the hidden state between layers, which autocast
     leaves at float32 where the weights are; every matrix that reads it then keeps a copy of its own. ``r`` is the rank
     of adapters, 0 where every weight is trained; adapters in another precision than their input (``apart``) keep a
-    copy of it each. ``made`` is the bytes of what the MLP's matrices give, where those are not ``width``. CUDA's
-    autocast has a layer norm read float32.
+    copy of it each. CUDA's autocast has a layer norm read float32.
     """
     built, h, stream = shape.built, shape.hidden, stream or width
     q, kv, i = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.inner
@@ -195,7 +193,7 @@ def kept(
         total += (3 * q + 2 * kv + q) * width  # the whole fused tensor is kept for the sake of its values
     else:
         total += (q + 2 * kv) * width + shape.heads * 4 + q * width * (apart and r > 0)
-    return total + (made or width) * i * (3 if built.gated else built.activation)
+    return total + width * i * (3 if built.gated else built.activation)
 
 
 def cache(shape: Shape, width: int) -> int:
