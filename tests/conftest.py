@@ -8,6 +8,7 @@ from stages.lib import determinism
 os.environ.update(
     determinism.CPU,
     OMP_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
     OMP_WAIT_POLICY="passive",  # stages started by a test have threads of their own: those that spin stop the others
     DVC_NO_ANALYTICS="1",
     GRADIO_ANALYTICS_ENABLED="False",

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 SAID = "Dạ, là Hà Nội."
 ASKED = ["Thủ đô của Việt Nam?", "Ở đâu?", "Là gì?", "Hỏi gì?"]
@@ -221,15 +222,13 @@ def tuned(home: Path, method: Any, told: dict[str, Any]) -> None:
         save(model, *rest)
 
     save = models.save
-    setattr(models, "save", spy)  # noqa: B010
     data = table(
         home / "c", "instruction", [[("user", f"{q} {n}"), ("assistant", SAID)] for n in range(4) for q in ASKED]
     )
     settings = words(home.name, method)
-    sft.main(
-        home / "base", data, data, data, data, done, home / "h.json", seed=1, lr="auto", compute=compute, sft=settings
-    )
-    setattr(models, "save", save)  # noqa: B010
+    places = [home / "base", data, data, data, data, done, home / "h.json"]
+    with mock.patch.object(models, "save", spy):
+        sft.main(*places, seed=1, lr="auto", compute=compute, sft=settings)
     losses = [point["eval_loss"] for point in json.loads((home / "h.json").read_text()) if "eval_loss" in point]
     again = models.load(done, compute)
     found = {"losses": losses, "reload": float((seen[0] - logits(again, ids)).abs().max()), "dtype": str(again.dtype)}

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from stages.lib import determinism
+from stages.lib import adapters, determinism, models, recipes
+from tests import families
+from tests.toy_sft import Home
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-from stages.lib import adapters, models, recipes  # noqa: E402
-from tests import families  # noqa: E402
-from tests.toy_sft import Home  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 FP32 = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 

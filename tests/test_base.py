@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 
-from stages.lib import determinism
+from stages.lib import determinism, hub, models, recipes
+from stages.lib.contract import Refusal
+from tests import families
+from tests.upstream import Reply, environment, serving
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-from stages.lib import hub, models, recipes  # noqa: E402
-from stages.lib.contract import Refusal  # noqa: E402
-from tests import families  # noqa: E402
-from tests.upstream import Reply, environment, serving  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 HELD = 10 << 20  # what huggingface_hub holds back before it writes
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

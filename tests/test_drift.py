@@ -84,7 +84,7 @@ def test_a_look_has_the_last_word_on_a_kl_that_scatters(
                 logs["kl"] = 99.0
             named(*words, logs=logs, **more)
 
-        setattr(namer, "on_log", on_log)  # noqa: B010
+        monkeypatch.setattr(namer, "on_log", on_log)
         return namer
 
     monkeypatch.setattr(online, "namer", wild)

@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 
-from stages.lib import determinism
+from stages.lib import chat_templates, determinism, models
+from stages.lib.contract import Refusal
+from stages.lib.records import Message
+from tests.families import FAMILIES, PHOGPT, SAID, Family, tokenizer
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-from stages.lib import chat_templates, models  # noqa: E402
-from stages.lib.contract import Refusal  # noqa: E402
-from stages.lib.records import Message  # noqa: E402
-from tests.families import FAMILIES, PHOGPT, SAID, Family, tokenizer  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 S, U, A, V, B, T = (
     Message(role=role, content=content)

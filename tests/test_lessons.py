@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import determinism
+from stages.lib import determinism, lessons, models, records
+from stages.lib.contract import Refusal
+from stages.lib.packing import IGNORED
+from stages.lib.records import Message
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-from stages.lib import lessons, models, records  # noqa: E402
-from stages.lib.contract import Refusal  # noqa: E402
-from stages.lib.packing import IGNORED  # noqa: E402
-from stages.lib.records import Message  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 LETTERS = "Hỏi gì? Đáp: 0123456789 a b c d e\n"
 

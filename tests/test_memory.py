@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 
+from benchmarks import plan as measure
 from stages.lib import adapters, determinism, paramfile, recipes
+from tools import memory, shapes
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-import torch  # noqa: E402
-
-from benchmarks import plan as measure  # noqa: E402
-from tools import memory, shapes  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 # peft still asks transformers for a property by its old name, and says that two ends are not one
 pytestmark = [

@@ -3,17 +3,14 @@
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import determinism
+from stages.lib import determinism, packing
+from stages.lib.contract import Refusal
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-import torch  # noqa: E402
-
-from stages.lib import packing  # noqa: E402
-from stages.lib.contract import Refusal  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 HIDDEN = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 KEYS = HIDDEN | {"num_key_value_heads": 2, "head_dim": 8}

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+import torch
 from pydantic import model_validator
 
+from benchmarks import plan as measure
 from stages.lib import determinism, drift, paramfile, recipes, records
 from stages.lib.contract import Refusal
+from tests.planned import hub, tables
+from tools import advice, cards, jobs, memory, plan, shapes, work
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-import torch  # noqa: E402
-
-from benchmarks import plan as measure  # noqa: E402
-from tests.planned import hub, tables  # noqa: E402
-from tools import advice, cards, jobs, memory, plan, shapes, work  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 # peft still asks transformers for a property by its old name
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

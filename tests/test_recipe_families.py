@@ -13,17 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from stages.lib import determinism
+from stages import base, reward, rlhf, sft
+from stages.lib import determinism, drift, fitting, models, paramfile, recipes
+from tests import families
+from tools import recipes as table
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-import torch  # noqa: E402
-
-from stages import base, reward, rlhf, sft  # noqa: E402
-from stages.lib import drift, fitting, models, paramfile, recipes  # noqa: E402
-from tests import families  # noqa: E402
-from tools import recipes as table  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 # transformers gives up these names in its next version, and trl's trainers still ask for them
 pytestmark = pytest.mark.filterwarnings(

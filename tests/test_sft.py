@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
 
-from stages.lib import determinism
+from stages import sft
+from stages.lib import checkpoints, determinism, fitting, launch, lessons, models, records, training
+from stages.lib.contract import Refusal
+from tests import families
+from tests.toy_sft import COMPUTE, PLAIN, Home, Run, apart
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-import torch  # noqa: E402
-from transformers import PreTrainedTokenizerFast  # noqa: E402
-
-from stages import sft  # noqa: E402
-from stages.lib import checkpoints, fitting, launch, lessons, models, records, training  # noqa: E402
-from stages.lib.contract import Refusal  # noqa: E402
-from tests import families  # noqa: E402
-from tests.toy_sft import COMPUTE, PLAIN, Home, Run, apart  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 # transformers gives up these names in its next version, and trl's trainers still ask for them
 pytestmark = pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning")

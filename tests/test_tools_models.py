@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from stages.lib import determinism, weights
+from stages.lib import determinism, models, recipes, weights
+from stages.lib.contract import Refusal
+from tests import families
+from tools import convert, mask
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-import torch  # noqa: E402
-
-from stages.lib import models, recipes  # noqa: E402
-from stages.lib.contract import Refusal  # noqa: E402
-from tests import families  # noqa: E402
-from tools import convert, mask  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 TINY = Path(__file__).parents[1] / "recipes"
 

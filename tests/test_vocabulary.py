@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import determinism
+from stages.lib import determinism, models, recipes, vocabulary
+from stages.lib.contract import Refusal
+from tests import families
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
-
-from stages.lib import models, recipes, vocabulary  # noqa: E402
-from stages.lib.contract import Refusal  # noqa: E402
-from tests import families  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 FP32 = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 READ = ["Nhà trường nghỉ hè.", "Trường học mở cửa.", "Nghỉ hè ở trường.", "Học trường nghề, nghỉ hè 347 ngày!"] * 3

@@ -4,15 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages.lib import determinism
+import torch
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
+from stages import rlhf
+from stages.lib import determinism, models, recipes, records
+from stages.lib.records import Message
 
-import torch  # noqa: E402
-
-from stages import rlhf  # noqa: E402
-from stages.lib import models, recipes, records  # noqa: E402
-from stages.lib.records import Message  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 COMPUTE = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 

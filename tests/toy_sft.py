@@ -5,18 +5,16 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.lib import determinism
+import torch
+import transformers
 
-determinism.pin(1, "cpu", 1)  # before anything imports torch
+from stages import sft
+from stages.lib import determinism, lessons, models, recipes, records
+from stages.lib.packing import IGNORED
+from stages.lib.records import Message
+from tests import families
 
-import torch  # noqa: E402
-import transformers  # noqa: E402
-
-from stages import sft  # noqa: E402
-from stages.lib import lessons, models, recipes, records  # noqa: E402
-from stages.lib.packing import IGNORED  # noqa: E402
-from stages.lib.records import Message  # noqa: E402
-from tests import families  # noqa: E402
+determinism.pin(1, "cpu", 1)
 
 COMPUTE = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 PLAIN = recipes.Sft(
