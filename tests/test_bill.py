@@ -15,7 +15,8 @@ from stages.lib.params import Teacher
 from stages.lib.requests import Failure, Prompt, key
 from stages.lib.spend import Purse, cost
 from stages.lib.teacher import ask
-from tests.test_spend import DIALS, entry, spend, teacher
+from tests.entries import bought
+from tests.test_spend import DIALS, spend, teacher
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +34,11 @@ def bill(path: Path, *uses: Entry) -> Path:
 
 def test_an_answer_costs_once_in_the_first_stage_that_uses_it(tmp_path: Path) -> None:
     (tmp_path / "vi").mkdir()
-    paid, half = entry("a", 1000, 500), entry("b", 1000, 500, batch=1)
+    paid, half = bought("a", 1000, 500), bought("b", 1000, 500, batch=1)
     bills = [
         bill(tmp_path / "generate.spend.parquet", paid, paid),
         bill(tmp_path / "vi" / "none.spend.parquet"),
-        bill(tmp_path / "vi" / "alpaca.spend.parquet", paid, half, {**entry("c", model="free"), "usage": {}}),
+        bill(tmp_path / "vi" / "alpaca.spend.parquet", paid, half, {**bought("c", model="free"), "usage": {}}),
     ]
     found = costs.gather(bills, spend())
     assert list(found["stages"]) == ["generate", "translate@alpaca"]
@@ -67,7 +68,7 @@ def test_both_stages_count_every_answer_that_they_use(tmp_path: Path) -> None:
         for row, answer in zip(rows, answers, strict=True):
             asked = translation.request(translation.plan(row["messages"], 9999)[0])
             finish = "stop" if answer.endswith(".") else "length"
-            found = entry(asked, 10, 5, DIALS.teacher.model)
+            found = bought(asked, 10, 5, DIALS.teacher.model)
             found["key"], found["finish_reason"] = key(DIALS.teacher, prompt, asked), finish
             log.write(line({**found, "answer": translation.answer([answer])}))
     prompts = [Path(f"stages/prompts/{name}.yaml") for name in ("translate", "retranslate", "judge")]
@@ -98,7 +99,7 @@ def test_a_run_says_what_it_bought_and_the_ledger_keeps_it(
             if text == "lost":
                 purse.lose(hold)
                 continue
-            found: Entry = {**entry(text, 100_000 * (number + 1), 0), "key": wish}
+            found: Entry = {**bought(text, 100_000 * (number + 1), 0), "key": wish}
             journal.add(found)
             purse.pay(hold, found["usage"])
         return {}

@@ -16,22 +16,16 @@ CHAIN = """
 import json
 from pathlib import Path
 from stages import base, benchmark, quantize, reward, rlhf, sft
-from stages.lib import recipes, records
+from stages.lib import recipes
+from tests.families import table
 
-def table(name, rows):
-    path = Path(name)
-    records.write(path, [
-        records.make(kind, [{"role": r, "content": c} for r, c in messages],
-                     source="s", licence="CC0-1.0", lang="vi", upstream=str(i))
-        for i, (kind, messages) in enumerate(rows)])
-    return path
-
-text = [("text", [("text", f"Số {n} đứng trước số {n + 1}. Lan đếm {n}, {n + 1}, {n + 2}.")]) for n in range(60)]
-chat = [("instruction", [("user", f"Sau {n} là gì?"), ("assistant", f"Dạ, sau {n} là {n + 1}.")]) for n in range(24)]
-pair = [("preference", [("user", f"Sau {n} là gì?"), ("chosen", f"Dạ, là {n + 1}."), ("rejected", "Không biết")])
+text = [[("text", f"Số {n} đứng trước số {n + 1}. Lan đếm {n}, {n + 1}, {n + 2}.")] for n in range(60)]
+chat = [[("user", f"Sau {n} là gì?"), ("assistant", f"Dạ, sau {n} là {n + 1}.")] for n in range(24)]
+pair = [[("user", f"Sau {n} là gì?"), ("chosen", f"Dạ, là {n + 1}."), ("rejected", "Không biết")]
         for n in range(12)]
-ask = [("prompt", m[:1]) for _, m in chat]
-T, C, P, A = table("t", text), table("c", chat), table("p", pair), table("a", ask)
+ask = [turns[:1] for turns in chat]
+T, C = table(Path("t"), "text", text), table(Path("c"), "instruction", chat)
+P, A = table(Path("p"), "preference", pair), table(Path("a"), "prompt", ask)
 compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 lora = recipes.Lora(r=4, alpha=8, dropout=0.0)
 tiny = recipes.Scratch(source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=32,

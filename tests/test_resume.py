@@ -21,23 +21,16 @@ determinism.pin(1, "cpu", 1)
 import trl
 from trl import SFTTrainer
 from stages import base, reward, sft
-from stages.lib import checkpoints, fitting, models, progress, recipes, records
+from stages.lib import checkpoints, fitting, models, progress, recipes
 from stages.lib.contract import Refusal
+from tests.families import table
 
-def table(name, rows):
-    path = Path(name)
-    records.write(path, [
-        records.make(kind, [{"role": r, "content": c} for r, c in messages],
-                     source="s", licence="CC0-1.0", lang="vi", upstream=str(i))
-        for i, (kind, messages) in enumerate(rows)])
-    return path
-
-text = [("text", [("text", f"Số {n} đứng trước số {n + 1}. Lan đếm {n}, {n + 1}, {n + 2}.")]) for n in range(60)]
-chat = [("instruction", [("user", f"Sau {n} là gì?"), ("assistant", f"Dạ, sau {n} là {n + 1}. " * (1 + n % 3))])
+text = [[("text", f"Số {n} đứng trước số {n + 1}. Lan đếm {n}, {n + 1}, {n + 2}.")] for n in range(60)]
+chat = [[("user", f"Sau {n} là gì?"), ("assistant", f"Dạ, sau {n} là {n + 1}. " * (1 + n % 3))]
         for n in range(24)]
-pairs = [("preference", [("user", f"Sau {n} là gì?"), ("chosen", f"Là {n + 1}."), ("rejected", f"{n}?")])
+pairs = [[("user", f"Sau {n} là gì?"), ("chosen", f"Là {n + 1}."), ("rejected", f"{n}?")]
          for n in range(24)]
-T, C, P = table("t", text), table("c", chat), table("p", pairs)
+T, C, P = table(Path("t"), "text", text), table(Path("c"), "instruction", chat), table(Path("p"), "preference", pairs)
 compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
 tiny = recipes.Scratch(source="scratch", vocabulary=400, hidden=32, layers=1, heads=2, context=128, block=32,
                        batch=4, steps=4, lr=0.01, warmup=0.1)

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lib import account, paramfile, prices, records
+from stages.lib import account, paramfile, prices
 from stages.lib.contract import Refusal
-from stages.lib.journal import Entry, line
 from stages.lib.params import Fallback, Price, Spend, Teacher
 from stages.lib.spend import Hold, Purse, at_most, cost, say_once
-from tests.conftest import Run
+from tests.entries import bought, written
 
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
 PRICES = {"m": Price(input=1.0, output=4.0), "free": Price(input=0.0, output=0.0)}
@@ -32,14 +30,6 @@ def spend(cap: float = 1.0, **more: Price) -> Spend:
 
 def teacher(model: str = "m", **changes: Any) -> Teacher:
     return DIALS.teacher.model_copy(update={"model": model, "engine": "openai"} | changes)
-
-
-def entry(name: str, prompt: int = 3, completion: int = 4, model: str = "m", **usage: int) -> Entry:
-    found = {"prompt_tokens": prompt, "completion_tokens": completion} | usage
-    return Entry(
-        key=records.fingerprint(name), model=model, prompt="p", input=name, answer=f"to {name}",
-        finish_reason="stop", usage=found,
-    )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -152,14 +142,8 @@ def test_the_most_that_a_request_can_be_holds_its_bytes(system: str, text: str) 
 # ── the account beside the journal ──────────────────────────────────────────────────────────────────────
 
 
-def written(own: Path, *found: Entry) -> Path:
-    with own.open("a", encoding="utf-8") as log:
-        log.writelines(map(line, found))
-    return own
-
-
 def test_the_cap_counts_what_the_journal_cost_before_and_what_was_lost(tmp_path: Path) -> None:
-    own = written(tmp_path / "j", entry("a", 100_000, 25_000), entry("b", 0, 100_000, batch=1))
+    own = written(tmp_path / "j", bought("a", 100_000, 25_000), bought("b", 0, 100_000, batch=1))
     purse = Purse(spend(), teacher(), own)
     assert purse.before == pytest.approx(0.2 + 0.2)  # batch files cost half
     purse.lose(purse.hold_now(300_000, 0))
@@ -208,99 +192,11 @@ def test_open_batches_are_in_flight_at_their_own_models_price_until_they_are_cla
     assert Purse(money, teacher(), tmp_path / "j").before == pytest.approx(0.3)
 
 
-ODD = [
-    '{"model": "m", "key": "k", "prompt": "p", "input": "", "answer": "", "finish_reason": "stop", '
-    '"usage": {"completion_tokens": 5, "prompt_tokens": 7}}\n',
-    line(entry('quotes ", "usage": {"prompt_tokens": 9, "completion_tokens": 9}}', 10, 20)),
-    line({**entry("đặt tên", 1, 1), "model": 'mô "hình"'}),
-    line({**entry("none"), "usage": {}}),
-    line(entry("more", 2, 3, cached=1)),
-    line(entry("at most", 50, 60, metered=0)),
-    line(entry("batch", 2, 3, batch=1)),
-    "torn {\n",
-    "\n",
-]
-
-
-def test_lines_of_any_form_count_once_and_damaged_ones_nothing(tmp_path: Path) -> None:
-    own = tmp_path / "j"
-    own.write_text("".join(ODD) + line(entry("whole"))[:-9], encoding="utf-8")
-    sums = account.total(own)
-    assert sums == {
-        ("m", False): account.Sum(5, 7 + 10 + len(b"none") + 2 + 50, 5 + 20 + len(b"to none") + 3 + 60, 2),
-        ('mô "hình"', False): account.Sum(1, 1, 1),
-        ("m", True): account.Sum(1, 2, 3),
-    }
-
-
-def test_only_what_is_new_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = written(tmp_path / "j", *(entry(str(number)) for number in range(50)))
-    first = account.total(own)
-    written(own, entry("new", 100, 1000))
-    read: list[bytes] = []
-    count = account.count
-
-    def counted(sums: account.Sums, text: bytes) -> None:
-        read.append(text)
-        count(sums, text)
-
-    monkeypatch.setattr(account, "count", counted)
-    assert account.total(own)["m", False] == account.Sum(51, first["m", False].prompt + 100, 50 * 4 + 1000)
-    assert len(read) == 1 and account.total(own)["m", False].answers == 51 and len(read) == 1
-
-
-def replaced(own: Path) -> None:
-    part = written(own.with_name("part"), *(entry(f"{number}", 7, 7) for number in range(20)))
-    os.replace(part, own)
-
-
-CHANGES = {
-    "another file": replaced,
-    "cut": lambda own: own.write_bytes(own.read_bytes()[: len(line(entry("0")).encode()) * 3]),
-    "another in place": lambda own: own.write_text(own.read_text().replace('tokens": 3', 'tokens": 9')),
-    "no snapshot": lambda own: own.with_name(account.SNAPSHOT).unlink(),
-    "a broken snapshot": lambda own: own.with_name(account.SNAPSHOT).write_text('{"end": 1'),
-    "another format": lambda own: own.with_name(account.SNAPSHOT).write_text('{"format": 0, "end": 0, "mark": ""}'),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_journal_that_is_another_one_by_now_is_counted_anew(tmp_path: Path, change: Any) -> None:
-    own = written(tmp_path / "j", *(entry(str(number)) for number in range(10)))
-    account.total(own)
-    change(own)
-    fresh = tmp_path / "fresh"
-    fresh.mkdir()
-    assert account.total(own) == account.total(written_as(fresh / "j", own.read_bytes()))
-
-
-def written_as(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
-
-
 def test_a_model_without_a_price_counts_nothing_and_is_named_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = written(tmp_path / "j", entry("a", model="old"), entry("b", MILLION, 0))
+    own = written(tmp_path / "j", bought("a", model="old"), bought("b", MILLION, 0))
     for _ in range(3):
         assert cost(spend(cap=9.0), account.total(own)) == pytest.approx(1.0)
     assert capsys.readouterr().err.count("no price for old: its 1 answers") == 1
     assert cost(spend(old=Price(input=1e6, output=0.0)), account.total(own)) == pytest.approx(4.0)
-
-
-def test_an_account_of_many_answers_opens_at_once(tmp_path: Path) -> None:
-    own = written(tmp_path / "j", *(entry(f"{number} " + "dài " * 50) for number in range(20_000)))
-    account.total(own)
-    start = time.perf_counter()
-    assert account.total(own)["m", False].answers == 20_000
-    assert time.perf_counter() - start < 0.2
-
-
-def test_the_clones_own_account_is_not_shared(project: Path, run: Run) -> None:
-    folder = "data/teacher"
-    names = [account.SNAPSHOT, account.LOST, account.LEDGER, account.UNDER_WAY, account.BATCHES]
-    ignored = run(project, "dvc", "init", "--subdir", "--quiet") and run(
-        project, "dvc", "check-ignore", f"{folder}/journal.jsonl", *(f"{folder}/{name}" for name in names)
-    )
-    assert ignored.stdout.split() == [f"{folder}/{name}" for name in names]
