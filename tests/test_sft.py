@@ -20,9 +20,6 @@ from tests.toy_sft import COMPUTE, PLAIN, Home, Run, apart
 
 determinism.pin(1, "cpu", 1)
 
-# transformers gives up these names in its next version, and trl's trainers still ask for them
-pytestmark = pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning")
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
