@@ -37,11 +37,12 @@ repro: setup ## make whatever is out of date: data, models, scores, report
 	@dvc repro
 	@python -m tools.summary
 
+# of workers that end before their time no new one is begun: pytest-xdist would wait for it for ever
 test: setup ## what CI runs: ruff, mypy, pytest
 	@ruff check --quiet
 	@ruff format --check --quiet
 	@mypy
-	@pytest -n logical --maxprocesses 4 --dist loadfile
+	@pytest -n logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 plan: setup ## tell memory, hours and price before a run: make plan RECIPE=tiny GPU=rtx-3060
 	@python -m tools.plan $(if $(RECIPE),--recipe $(RECIPE)) $(if $(GPU),--gpu $(GPU)) $(if $(GPUS),--processes $(GPUS)) \

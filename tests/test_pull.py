@@ -3,7 +3,6 @@
 import hashlib
 import random
 import re
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from stages import pull
 from stages.lib import fetch
 from stages.lib.contract import Refusal
+from tests.full_disk import small_files
 from tests.upstream import PIECE, Reply, Server, serving
 
 DATA = random.Random(1).randbytes(20 * PIECE + 7)
@@ -188,13 +188,10 @@ def test_an_answer_shorter_than_it_said_counts_as_cut(server: Server) -> None:
 
 
 def test_a_full_disk_is_said_and_keeps_the_part(server: Server) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     url = ask(server, "/full", Reply(DATA))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (HALF, limits[1]))
-    try:
+    with small_files() as limit:
+        limit(HALF)
         said = refused(url)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert f"no room on the disk (File too large); make some and run it again ({HALF:,} bytes of it are in" in said
     arrives(url)
 

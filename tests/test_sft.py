@@ -2,9 +2,7 @@
 
 import json
 import math
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from stages import sft
 from stages.lib import checkpoints, determinism, fitting, launch, lessons, models, records, training
 from stages.lib.contract import Refusal
 from tests import families
+from tests.full_disk import small_files
 from tests.toy_sft import COMPUTE, PLAIN, Home, Run, apart
 
 determinism.pin(1, "cpu", 1)
@@ -223,19 +222,6 @@ def test_the_best_of_sharded_weights_is_refused_before_anything_starts(home: Hom
     words = [home.base, home.chat, home.chat, home.text, home.text, home.folder / "m", home.folder / "h"]
     with pytest.raises(Refusal, match=r"sft\.keep: found best .* fsdp2 spreads: take keep: last"):
         sft.main(*words, seed=1, lr="auto", compute=spread, sft=PLAIN.model_copy(update={"keep": "best"}))
-
-
-@contextmanager
-def small_files() -> Iterator[Callable[[int], None]]:
-    """A function after which no file can grow beyond so many bytes: a disk that is full, for this process.
-
-    No longer than need be: pytest's own words may go to a file.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        yield lambda most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_disk_that_is_full_is_told_apart_from_other_errors(home: Home, tmp_path: Path) -> None:
