@@ -108,6 +108,8 @@ def test_markdown_that_speaks_of_html_is_not(text: str) -> None:
         ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "| a | b |\n| --- | --- |\n| c |"),
         (f"<p>Công thức {KATEX}.</p>", "Công thức $x^2$."),
         (f'<span class="katex-display">{KATEX}</span>', "$$x^2$$"),
+        (f"<p>{KATEX.replace('</semantics>', '<annotation>x^2</annotation></semantics>')} là</p>", "$x^2$ là"),
+        ("<math><annotation>x<annotation>y</annotation></annotation></math>", "$xy$"),
         ("<p>A<sup class='reference'>[1]</sup> là <em>một</em> <del>hai</del></p>", "A là *một* ~~hai~~"),
         ("<p>&lt;b&gt; &amp;&nbsp;R&amp;D</p>", "<b> & R&D"),
         ("<pre><code>a\n```\nb</code></pre>", "````\na\n```\nb\n````"),

@@ -207,7 +207,7 @@ def simplify(soup: Any) -> None:
     for node in soup.find_all("annotation"):
         display = node.find_parent(class_="katex-display")
         formula = display or node.find_parent(class_="katex") or node.find_parent("math")
-        if formula is not None:
+        if formula is not None and formula.parent is not None:  # else another annotation has replaced it
             fence = "$$" if display is not None else "$"
             formula.replace_with(f"{fence}{node.get_text().strip()}{fence}")
 
