@@ -44,7 +44,7 @@ def ours(work: Path, threshold: float, workers: int) -> tuple[Callable[[], Any],
     """The kernel of this project, from the text on."""
     import pyarrow as pa
 
-    from stages.lib import families, minhash, shingles
+    from stages.lib.dedup import families, minhash, shingles
     from stages.lib.params import Dedup
 
     texts = stored(work)

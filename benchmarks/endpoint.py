@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.lib.journal import Entry, Journal
 from stages.lib.params import Price, Spend, Teacher
-from stages.lib.requests import Prompt
-from stages.lib.teacher import ask
+from stages.lib.teachers.journal import Entry, Journal
+from stages.lib.teachers.requests import Prompt
+from stages.lib.teachers.teacher import ask
 from tests.faulty import serving
 
 PROMPT = Prompt("translate", "You translate training data for an assistant that speaks Vietnamese. " * 12)

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from stages.lib.journal import Entry, Journal, line
+from stages.lib.teachers.journal import Entry, Journal, line
 
 WORDS = (
     "nước biển trời đất người nhà đường cây lúa gạo sông núi học làm việc thời gian ngày đêm mùa xuân hạ thu đông"

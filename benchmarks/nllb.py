@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from stages.lib import nllb_models
-from stages.lib.nllb_models import Model, Row
+from stages.lib.teachers import nllb_models
+from stages.lib.teachers.nllb_models import Model, Row
 
 WIDTH, LAYERS, VOCABULARY, ROOM = 1024, 4, 64_000, 24
 BEAMS = (1, 4)

@@ -19,7 +19,7 @@ from rapidfuzz.distance import Indel
 from rouge_score import rouge_scorer
 
 from benchmarks.corpus import REQUESTS, syllables
-from stages.lib.novelty import Novelty, rouge, words
+from stages.lib.generate.novelty import Novelty, rouge, words
 
 THRESHOLD = 0.7
 PEER_CANDIDATES = 10  # of all, since each takes seconds

@@ -69,8 +69,9 @@ PEER = (
 import sys
 from datasets import load_dataset
 from stages import parse
-from stages.lib import formats, params
-from stages.lib.fields import Parsed
+from stages.lib import params
+from stages.lib.sources import formats
+from stages.lib.sources.fields import Parsed
 raw, form, out = sys.argv[1:]
 source = params.Source(url="x", sha256="{sha}", format=form, licence="CC0-1.0", lang="vi")
 def instruction(row, number):

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.lib import adapters, models, recipes, weights
-from tools import memory, shapes
-from tools.memory import GIB, Job
-from tools.shapes import Shape
+from stages.lib import models, recipes, weights
+from stages.lib.train import adapters
+from tools.planning import memory, shapes
+from tools.planning.memory import GIB, Job
+from tools.planning.shapes import Shape
 
 METHODS: tuple[recipes.Method, ...] = ("full", "lora", "qlora")
 TOY = {family: Shape(family, 512, 128, 2, 4, 4, 32, 512, True, 512) for family in shapes.FAMILIES if family != "gemma3"}

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clock import Clock, watched
-from stages.lib import adapters, determinism, recipes
-from stages.lib.training import OPTIMIZERS
-from tools.shapes import Shape
+from stages.lib import determinism, recipes
+from stages.lib.train import adapters
+from stages.lib.train.training import OPTIMIZERS
+from tools.planning.shapes import Shape
 
 MODEL, BATCHES = Path("model"), Path("batches.pt")
 

@@ -16,7 +16,9 @@ import tempfile
 from pathlib import Path
 
 from stages import clean
-from stages.lib import determinism, lexicon, normal, paramfile, params, records, toxicity
+from stages.lib import determinism, paramfile, params, records
+from stages.lib.clean import toxicity
+from stages.lib.text import lexicon, normal
 
 LABELS = ("harmless", "toxic")
 COMPUTE = params.Compute(device="cpu", threads=1, precision="fp32")

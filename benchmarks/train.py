@@ -23,9 +23,9 @@ from pathlib import Path
 from benchmarks.racers import Race
 from stages.lib import determinism, records
 from stages.lib.contract import Refusal
-from tools import cards, memory, work
-from tools.memory import GIB, Job
-from tools.shapes import Shape
+from tools.planning import cards, memory, work
+from tools.planning.memory import GIB, Job
+from tools.planning.shapes import Shape
 
 ROOT = Path(__file__).parents[1]
 SPLIT = Path("data/split/sft.train.parquet")
@@ -86,14 +86,16 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def gpu() -> cards.Card | None:
-    """The first GPU as tools/gpus.yaml knows it."""
+    """The first GPU as tools/planning/gpus.yaml knows it."""
     if not shutil.which("nvidia-smi"):
         return None
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits", "--id=0"]
     name, _, size = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().rpartition(", ")
     found = cards.driven(name, float(size) / 1024)
     if found is None:
-        raise Refusal(f"{name} of {size} MiB is not in tools/gpus.yaml: add its peak, or measure this CPU with --cpu")
+        raise Refusal(
+            f"{name} of {size} MiB is not in tools/planning/gpus.yaml: add its peak, or measure this CPU with --cpu"
+        )
     return found
 
 

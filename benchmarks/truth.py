@@ -52,7 +52,7 @@ def hash64(text: str) -> int:
 
 def truth(hashes: Any, offsets: Any, threshold: float) -> Any:
     """The family of each record by exact Jaccard similarity, named by its first member."""
-    from stages.lib.compiling import compiled
+    from stages.lib.dedup.compiling import compiled
 
     @compiled
     def prefixes(hashes: Any, offsets: Any, often: Any, threshold: float) -> Any:

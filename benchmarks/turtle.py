@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.lib.prohow import PREFIXES, HowTo, how_tos
+from stages.lib.sources.prohow import PREFIXES, HowTo, how_tos
 
 WORDS = (
     "rửa sạch rau củ rồi cắt nhỏ đun nước sôi thêm muối đường và khuấy đều trong năm phút cho đến khi chín mềm".split()

@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from stages.lib import meaning, paramfile
-from stages.lib.alignment import Lexicons
+from stages.lib import paramfile
 from stages.lib.params import Checks
-from stages.lib.stops import Habit
-from stages.lib.validators import verdict
+from stages.lib.translate import meaning
+from stages.lib.translate.alignment import Lexicons
+from stages.lib.translate.stops import Habit
+from stages.lib.translate.validators import verdict
 
 TURNS = 4  # other ones each time
 WRONG = (0, 20, 5)  # one in so many translations says something else; 0: none

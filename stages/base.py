@@ -10,20 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib import (
-    chat_templates,
-    contract,
-    determinism,
-    hub,
-    models,
-    pretrain,
-    recipes,
-    records,
-    training,
-    vocabulary,
-    weights,
-)
+from stages.lib import contract, determinism, hub, models, recipes, records, weights
 from stages.lib.contract import Dep, Out, Refusal
+from stages.lib.train import chat_templates, pretrain, training, vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

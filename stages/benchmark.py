@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, determinism, models, paramfile, perplexity, recipes, records, weights
+from stages.lib import contract, determinism, models, paramfile, recipes, records, weights
 from stages.lib.contract import Dep, Out, Refusal, Word
+from stages.lib.train import perplexity
 
 ANSWERS = 48  # prompts answered for a reader, and to see whether answers end
 

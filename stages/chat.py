@@ -16,7 +16,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from stages.lib import contract, conversation, determinism, recipes
+from stages.lib import contract, determinism, recipes
+from stages.lib.chat import conversation
 from stages.lib.contract import Dep, Refusal
 
 PORTS = 100  # tried from the wanted one on, before giving up
@@ -31,12 +32,12 @@ def main(models: Dep = Path("models"), *, compute: recipes.Compute, seed: int) -
     # Gradio reads these when it is imported; the first would otherwise report each launch to its makers.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
 
-    from stages.lib import chat_page
+    from stages.lib.chat import page
 
     shelf = conversation.Models(models, compute)
-    page = chat_page.build(shelf, seed, commit(), Path("feedback"))
+    shown = page.build(shelf, seed, commit(), Path("feedback"))
     print(f"Trợ lý Việt / Viet LLM: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-    page.launch(**chat_page.launch_options(), server_name=host, server_port=port, **asking(password))
+    shown.launch(**page.launch_options(), server_name=host, server_port=port, **asking(password))
 
 
 def check_exposure(host: str, password: str) -> None:

@@ -10,9 +10,10 @@ Not covered: whether the values are wise, and how much a published model reads (
 
 import sys
 
-from stages.lib import contract, launch, paramfile, trackers
+from stages.lib import contract, paramfile
 from stages.lib.contract import Dep, Out, Refusal
 from stages.lib.recipes import moving
+from stages.lib.train import launch, trackers
 
 
 def main(dials: Dep, recipes: Dep, launches: Dep, checked: Out, config: Out) -> None:

@@ -14,12 +14,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from stages.lib import answers, contract, language, normal, pii, records, shards, toxicity, vietnamese
+from stages.lib import contract, records, shards
+from stages.lib.clean import answers, pii, toxicity
+from stages.lib.clean.translated import translated_code
 from stages.lib.contract import Dep, Out
-from stages.lib.lexicon import Lexicon, phrases
 from stages.lib.params import Clean, Runner
 from stages.lib.records import Message, Record, Verdict
-from stages.lib.translated import translated_code
+from stages.lib.text import language, normal, vietnamese
+from stages.lib.text.lexicon import Lexicon, phrases
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib import contamination, contract, datafile, minhash, records, rows, shards, shingles
-from stages.lib.contamination import Hit, Index
+from stages.lib import contract, records, shards
 from stages.lib.contract import Dep, Out, Refusal
+from stages.lib.dedup import contamination, minhash, shingles
+from stages.lib.dedup.contamination import Hit, Index
 from stages.lib.params import Decontaminate, Runner
 from stages.lib.records import Verdict
+from stages.lib.sources import datafile, rows
 
 if TYPE_CHECKING:
     import pyarrow as pa

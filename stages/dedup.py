@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib import contract, families, minhash, records, remote, semantic, shards, shingles
+from stages.lib import contract, records, shards
 from stages.lib.contract import Dep, Out
-from stages.lib.families import Batch, Families
+from stages.lib.dedup import families, minhash, remote, semantic, shingles
+from stages.lib.dedup.families import Batch, Families
+from stages.lib.dedup.semantic import Alike
 from stages.lib.params import Dedup, Runner
-from stages.lib.semantic import Alike
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,18 +17,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from stages.lib import attempts, briefs, contract, evolution, records, seeds, tasks
-from stages.lib.bill import Bill
-from stages.lib.briefs import Brief, Briefs, Lists
+from stages.lib import contract, records
 from stages.lib.contract import Dep, Out, Refusal
-from stages.lib.journal import Entry, Journal, home
-from stages.lib.licences import allowed
+from stages.lib.generate import briefs, evolution, seeds, tasks
+from stages.lib.generate.briefs import Brief, Briefs, Lists
+from stages.lib.generate.pool import Kept, Pool, new_pool
+from stages.lib.generate.tasks import Task
 from stages.lib.params import Generate, Licences, Spend, Teacher
-from stages.lib.pool import Kept, Pool, new_pool
 from stages.lib.records import Message, Record, Verdict
-from stages.lib.requests import Failure, Prompt, key
-from stages.lib.tasks import Task
-from stages.lib.teacher import ask, check_failures
+from stages.lib.sources.licences import allowed
+from stages.lib.teachers.bill import Bill
+from stages.lib.teachers.journal import Entry, Journal, home
+from stages.lib.teachers.requests import Failure, Prompt, key
+from stages.lib.teachers.teacher import ask, check_failures
+from stages.lib.translate import attempts
 
 NAME = "generated"
 UNREADABLE: Task = {"instruction": "", "input": "", "output": ""}

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Annotated, TextIO
 from urllib.parse import urlsplit
 
-from stages.lib import containers, contract, datafile, formats, records
-from stages.lib.containers import Unreadable
+from stages.lib import contract, records
 from stages.lib.contract import Dep, Key, Out, Refusal, Word
-from stages.lib.fields import Parsed
 from stages.lib.params import Parse, Source
 from stages.lib.records import Record
-from stages.lib.rows import Refused
+from stages.lib.sources import containers, datafile, formats
+from stages.lib.sources.containers import Unreadable
+from stages.lib.sources.fields import Parsed
+from stages.lib.sources.rows import Refused
 
 
 @dataclass

@@ -20,9 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from stages.lib import contract, fetch, fetch_errors
+from stages.lib import contract
 from stages.lib.contract import Key, Out, Refusal, Word
 from stages.lib.params import Sha256
+from stages.lib.sources import fetch, fetch_errors
 
 PAUSES = [0.5, 1.0, 2.0, 4.0]  # seconds before each new try, as long as tries bring nothing
 

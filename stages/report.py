@@ -9,10 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages.lib import charts, contract, costs, datapage, prices
+from stages.lib import contract
 from stages.lib.contract import Dep, Out
 from stages.lib.params import Lr, Spend
 from stages.lib.recipes import Sft
+from stages.lib.report import charts, datapage
+from stages.lib.teachers import costs, prices
 
 CHANCE = 0.25
 WRITTEN = "_written"  # tasks that are answered freely, where guessing gets nothing

@@ -9,21 +9,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from stages.lib import (
-    adapters,
-    checkpoints,
-    contract,
-    determinism,
-    fitting,
-    launch,
-    models,
-    recipes,
-    records,
-    trackers,
-    training,
-    weights,
-)
+from stages.lib import contract, determinism, models, recipes, records, weights
 from stages.lib.contract import Dep, Out, Refusal
+from stages.lib.train import adapters, checkpoints, fitting, launch, trackers, training
 
 
 @fitting.enough_memory()

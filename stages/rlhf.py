@@ -1,12 +1,12 @@
 """Learning what people prefer: from rewards for the policy's own answers, or from ranked answers themselves.
 
-``rlhf.kind: online`` draws answers and learns from a reward model's word on them, from rules that check their
-values, or from both (``stages/lib/online.py``); ``offline`` learns from pairs and verdicts (``stages/lib/offline.py``).
-``beta`` holds the policy near where it started, and one that moves beyond ``max_kl`` is refused. What the training
-data show proves nothing, so policy and start then both answer held-out prompts, judged by the same reward model and,
-where they can be checked, by rule; held-out pairs tell which answers it has come to like, and held-out conversations
-what that has cost. With ``save`` a run that was killed goes on at its last checkpoint, to the same bytes; ``ppo``
-begins anew. Not covered: how that is done (``stages/lib/checkpoints.py``).
+``rlhf.kind: online`` draws answers and learns from a reward model's word on them, from rules that check their values,
+or from both (``stages/lib/train/online.py``); ``offline`` learns from pairs and verdicts
+(``stages/lib/train/offline.py``). ``beta`` holds the policy near where it started, and one that moves beyond ``max_kl``
+is refused. What the training data show proves nothing, so policy and start then both answer held-out prompts, judged by
+the same reward model and, where they can be checked, by rule; held-out pairs tell which answers it has come to like,
+and held-out conversations what that has cost. With ``save`` a run that was killed goes on at its last checkpoint, to
+the same bytes; ``ppo`` begins anew. Not covered: how that is done (``stages/lib/train/checkpoints.py``).
 """
 
 import math
@@ -14,27 +14,22 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import (
+from stages.lib import contract, determinism, models, recipes, records, weights
+from stages.lib.contract import Dep, Out, Refusal
+from stages.lib.records import Message
+from stages.lib.train import (
     adapters,
     checkpoints,
-    contract,
-    determinism,
     drift,
     fitting,
     launch,
-    models,
     offline,
     online,
     perplexity,
-    recipes,
-    records,
     rewards,
     rollouts,
     training,
-    weights,
 )
-from stages.lib.contract import Dep, Out, Refusal
-from stages.lib.records import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -9,24 +9,9 @@ Not covered: how rows are made (``lessons.py``), packed (``packing.py``) and res
 import sys
 from typing import Any
 
-from stages.lib import (
-    adapters,
-    checkpoints,
-    contract,
-    determinism,
-    fitting,
-    launch,
-    lessons,
-    models,
-    packing,
-    params,
-    recipes,
-    records,
-    trackers,
-    training,
-    weights,
-)
+from stages.lib import contract, determinism, models, params, recipes, records, weights
 from stages.lib.contract import Dep, Out, Refusal
+from stages.lib.train import adapters, checkpoints, fitting, launch, lessons, packing, trackers, training
 
 
 @fitting.enough_memory()

@@ -22,11 +22,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from stages.lib import contract, records, shingles, subjects, vietnamese
+from stages.lib import contract, records
 from stages.lib.contract import Dep, Out
+from stages.lib.dedup import shingles
 from stages.lib.params import Split
 from stages.lib.records import Record
-from stages.lib.subjects import Lexicon
+from stages.lib.report import subjects
+from stages.lib.report.subjects import Lexicon
+from stages.lib.text import vietnamese
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tqdm import tqdm
 
-from stages.lib import contract, models, records, vietnamese
+from stages.lib import contract, models, records
 from stages.lib.contract import Dep, Key, Out
 from stages.lib.records import Message, Record
+from stages.lib.text import vietnamese
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

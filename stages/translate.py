@@ -15,19 +15,20 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from stages.lib import attempts, contract, meaning, records, translation
-from stages.lib.alignment import Lexicons, Sample
-from stages.lib.attempts import Ahead, Desk, Job
-from stages.lib.bill import Bill
+from stages.lib import contract, records
 from stages.lib.contract import Dep, Out, Refusal, Word
-from stages.lib.journal import Journal, home
-from stages.lib.licences import allowed
-from stages.lib.meaning import Meaning
 from stages.lib.params import Licences, Spend, Teacher, Translate
 from stages.lib.records import Record
-from stages.lib.requests import Failure, Prompt
-from stages.lib.stops import Habit
-from stages.lib.teacher import check_failures
+from stages.lib.sources.licences import allowed
+from stages.lib.teachers.bill import Bill
+from stages.lib.teachers.journal import Journal, home
+from stages.lib.teachers.requests import Failure, Prompt
+from stages.lib.teachers.teacher import check_failures
+from stages.lib.translate import attempts, meaning, translation
+from stages.lib.translate.alignment import Lexicons, Sample
+from stages.lib.translate.attempts import Ahead, Desk, Job
+from stages.lib.translate.meaning import Meaning
+from stages.lib.translate.stops import Habit
 
 BATCH = 2048  # records whose requests are under way together
 AHEAD = 200_000  # requests that are sent together in batch files
@@ -125,7 +126,7 @@ def same_meaning(
             raise Refusal("translate.meaning: judge asks the teacher for its opinion, and engine nllb has none")
         return meaning.judge(attempts.first(teacher), spend, journal, prompt, f"{name}, judged", bill)
     if translate.meaning == "embedding":
-        from stages.lib.embedding import Similarity
+        from stages.lib.text.embedding import Similarity
 
         if translate.encoder is None:
             raise Refusal("translate.meaning: embedding needs translate.encoder: {model: …, lowest: 0.5, compute: …}")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from stages import clean
 from stages.lib import paramfile, records
-from stages.lib.lexicon import phrases
 from stages.lib.records import Message, Record
+from stages.lib.text.lexicon import phrases
 
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0].clean
 

@@ -83,6 +83,6 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
     """An endpoint that misbehaves as texts ask it to; nobody waits long between two tries."""
-    monkeypatch.setattr("stages.lib.endpoint.pause", lambda tries, wait: wait or 0.01)
+    monkeypatch.setattr("stages.lib.teachers.endpoint.pause", lambda tries, wait: wait or 0.01)
     with Faulty() as server:
         yield server

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from stages.lib import records
-from stages.lib.journal import line
-from stages.lib.journal_index import Entry
+from stages.lib.teachers.journal import line
+from stages.lib.teachers.journal_index import Entry
 
 KEYS = [f"{number:032x}" for number in range(8)]
 

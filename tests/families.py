@@ -209,7 +209,8 @@ def tuned(home: Path, method: Any, told: dict[str, Any]) -> None:
     from peft import PeftModel
 
     from stages import sft
-    from stages.lib import adapters, models, recipes
+    from stages.lib import models, recipes
+    from stages.lib.train import adapters
 
     compute = recipes.Compute(device="cpu", threads=1, precision="fp32", launch="single")
     done = home / method

@@ -8,13 +8,13 @@ from typing import Any
 
 from stages import generate
 from stages.generate import Maker, Outcome
-from stages.lib import briefs
-from stages.lib.journal import Entry
+from stages.lib.generate import briefs
+from stages.lib.generate.pool import new_pool
+from stages.lib.generate.tasks import Task
 from stages.lib.params import Params
-from stages.lib.pool import new_pool
 from stages.lib.records import Record
-from stages.lib.requests import Failure, Prompt, key
-from stages.lib.tasks import Task
+from stages.lib.teachers.journal import Entry
+from stages.lib.teachers.requests import Failure, Prompt, key
 
 LISTS = briefs.Lists(
     topics=["chợ", "biển", "núi"], personas=["em bé", "cụ già"], difficulties=["dễ", "khó"],

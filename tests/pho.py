@@ -2,8 +2,8 @@
 
 import io
 
-from stages.lib.prohow import HowTo, Summary, how_tos
-from stages.lib.turtle import Fault
+from stages.lib.sources.prohow import HowTo, Summary, how_tos
+from stages.lib.sources.turtle import Fault
 
 PHO = '''\
 w:1e1 rdf:type prohow:instruction_set .

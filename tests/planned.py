@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stages.lib import paramfile, recipes
-from tools import jobs, work
+from tools.planning import jobs, work
 
 
 def hub(repo: str, launch: str = "single", method: str = "lora", grow: int = 0) -> recipes.Recipe:

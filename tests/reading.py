@@ -4,10 +4,10 @@ import io
 import json
 from typing import Any
 
-from stages.lib import formats
-from stages.lib.containers import Member
-from stages.lib.fields import Parsed
-from stages.lib.rows import Refused
+from stages.lib.sources import formats
+from stages.lib.sources.containers import Member
+from stages.lib.sources.fields import Parsed
+from stages.lib.sources.rows import Refused
 
 
 def read(format: str, *rows: Any, **columns: str) -> tuple[list[Parsed], list[Refused]]:

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from stages import translate
-from stages.lib import paramfile, records, translation
-from stages.lib.attempts import UNKNOWN
-from stages.lib.journal import Entry, Journal
+from stages.lib import paramfile, records
 from stages.lib.params import Fallback, Teacher
-from stages.lib.prices import NOTHING
 from stages.lib.records import Message, Record
-from stages.lib.requests import Failure, Prompt
-from stages.lib.spend import Purse
+from stages.lib.teachers.journal import Entry, Journal
+from stages.lib.teachers.prices import NOTHING
+from stages.lib.teachers.requests import Failure, Prompt
+from stages.lib.teachers.spend import Purse
+from stages.lib.translate import translation
+from stages.lib.translate.attempts import UNKNOWN
 
 PROMPTS = [Path(f"stages/prompts/{name}.yaml") for name in ("translate", "retranslate", "judge")]
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]
@@ -31,7 +32,7 @@ class Bench:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DVC_ROOT", str(folder))
-        monkeypatch.setattr("stages.lib.teacher.engine", lambda name: self.buy)
+        monkeypatch.setattr("stages.lib.teachers.teacher.engine", lambda name: self.buy)
         self.folder = folder
         self.asked: list[tuple[str, str, str]] = []
         self.calls: list[tuple[str, str, int]] = []  # (model, prompt, how many requests at a time)

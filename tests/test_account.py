@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stages.lib import account
-from stages.lib.journal import line
+from stages.lib.teachers import account
+from stages.lib.teachers.journal import line
 from tests.conftest import Run
 from tests.entries import bought, written
 

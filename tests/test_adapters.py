@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stages.lib import adapters, determinism, models, recipes
+from stages.lib import determinism, models, recipes
+from stages.lib.train import adapters
 from tests import families
 from tests.toy_sft import Home
 
@@ -89,7 +90,7 @@ def test_what_learns_is_in_fp32_where_the_rest_is_in_16_bits(
 ) -> None:
     import torch
 
-    from stages.lib import drift
+    from stages.lib.train import drift
     from tests import toy_rlhf
 
     home = toy_rlhf.Home(tmp_path)

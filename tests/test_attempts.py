@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from stages import translate
-from stages.lib import attempts, translation
-from stages.lib.attempts import UNKNOWN
 from stages.lib.params import Nllb, Teacher
-from stages.lib.requests import Failure, Prompt, key
+from stages.lib.teachers.requests import Failure, Prompt, key
+from stages.lib.translate import attempts, translation
+from stages.lib.translate.attempts import UNKNOWN
 from tests.scripted import (
     FINE,
     OTHER,

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from stages.lib import account, batch, outbox
 from stages.lib.contract import Refusal
-from stages.lib.journal import Journal, entries
 from stages.lib.params import Price, Spend, Teacher
-from stages.lib.requests import Failure, Prompt
-from stages.lib.teacher import ask
+from stages.lib.teachers import account, batch, outbox
+from stages.lib.teachers.journal import Journal, entries
+from stages.lib.teachers.requests import Failure, Prompt
+from stages.lib.teachers.teacher import ask
 from tests.batches import Handler, Server
 
 PROMPT = Prompt("p", "Answer.", 1, {"type": "object"})

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import train
 from benchmarks.racers import Race
 from stages.lib.contract import Refusal
-from tools import cards
+from tools.planning import cards
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_the_head_reads_what_is_learned_from_and_no_more(scored: list[tuple[int,
     from transformers import LlamaConfig, LlamaForCausalLM
     from trl.trainer.utils import add_fused_lm_head
 
-    from stages.lib import training
+    from stages.lib.train import training
 
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from stages import generate, translate
-from stages.lib import account, costs, records, translation
-from stages.lib.bill import Bill
+from stages.lib import records
 from stages.lib.contract import Refusal
-from stages.lib.journal import Entry, Journal, line
 from stages.lib.params import Teacher
-from stages.lib.requests import Failure, Prompt, key
-from stages.lib.spend import Purse, cost
-from stages.lib.teacher import ask
+from stages.lib.teachers import account, costs
+from stages.lib.teachers.bill import Bill
+from stages.lib.teachers.journal import Entry, Journal, line
+from stages.lib.teachers.requests import Failure, Prompt, key
+from stages.lib.teachers.spend import Purse, cost
+from stages.lib.teachers.teacher import ask
+from stages.lib.translate import translation
 from tests.entries import bought
 from tests.test_spend import DIALS, spend, teacher
 
@@ -104,7 +106,7 @@ def test_a_run_says_what_it_bought_and_the_ledger_keeps_it(
             purse.pay(hold, found["usage"])
         return {}
 
-    monkeypatch.setattr("stages.lib.teacher.engine", lambda name: buy)
+    monkeypatch.setattr("stages.lib.teachers.teacher.engine", lambda name: buy)
     own = tmp_path / "data" / "teacher" / "journal.jsonl"
     prompt = Prompt("p", "Answer.")
 
@@ -133,8 +135,8 @@ def test_a_run_says_what_it_bought_and_the_ledger_keeps_it(
 
 def test_a_run_takes_no_more_slots_than_it_has_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr("stages.lib.teacher.engine", lambda name: lambda *_: {"k": Failure("none")})
-    monkeypatch.setattr("stages.lib.teacher.key", lambda *_: "k")
+    monkeypatch.setattr("stages.lib.teachers.teacher.engine", lambda name: lambda *_: {"k": Failure("none")})
+    monkeypatch.setattr("stages.lib.teachers.teacher.key", lambda *_: "k")
     monkeypatch.setattr(Bill, "settle", lambda self, purse, concurrency, seconds: seen.append(concurrency))
     with Bill(tmp_path / "b.spend.parquet", "test", spend()) as found:
         ask(teacher(concurrency=8), spend(), Journal(own=tmp_path / "j"), Prompt("p", "Answer."), ["x"], "x", found)

@@ -3,7 +3,7 @@
 import pytest
 
 from stages.lib.contract import Refusal
-from tools import cards
+from tools.planning import cards
 
 
 def test_the_cards_that_many_have_are_there() -> None:
@@ -32,7 +32,7 @@ def test_a_card_is_known_by_its_other_spellings_and_never_taken_for_another(gpu:
     with pytest.raises(Refusal) as caught:
         cards.named(gpu)
     told = str(caught.value)
-    assert told.startswith(f"GPU: {gpu!r} is not in tools/gpus.yaml; ") and told.endswith(said)
+    assert told.startswith(f"GPU: {gpu!r} is not in tools/planning/gpus.yaml; ") and told.endswith(said)
     assert ("known: " in told) != ("did you mean" in told)
 
 

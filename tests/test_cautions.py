@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import plan as measure
 from stages.lib import models, paramfile, recipes
-from tools import cards, cautions, shapes
+from tools.planning import cards, cautions, shapes
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 CARDS = cards.known()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import charts
+from stages.lib.report import charts
 
 NAMES = st.text("abcđ<&\"' ", max_size=12)
 

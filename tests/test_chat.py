@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from stages import chat
-from stages.lib import chat_texts, conversation, recipes
+from stages.lib import recipes
+from stages.lib.chat import conversation, texts
+from stages.lib.chat.conversation import Sampling, Trouble, Turn
 from stages.lib.contract import Refusal
-from stages.lib.conversation import Sampling, Trouble, Turn
 
 TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' %}{% generation %}"
@@ -231,11 +232,11 @@ def test_a_rating_holds_the_conversation_up_to_it_and_nobody() -> None:
     ],
 )
 def test_language(headers: dict[str, str], asked: str, language: str) -> None:
-    assert chat_texts.language_of(headers, asked) == language
+    assert texts.language_of(headers, asked) == language
 
 
 def test_both_languages_have_the_same_blanks() -> None:
-    for key, (vi, en) in chat_texts.TEXTS.items():
+    for key, (vi, en) in texts.TEXTS.items():
         assert set(re.findall(r"{(\w+)}", vi)) == set(re.findall(r"{(\w+)}", en)), key
         assert vi.strip() and en.strip(), key
 

@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from stages.lib import checkpoints, launch
 from stages.lib.contract import Refusal
+from stages.lib.train import checkpoints, launch
 
 
 def test_a_kill_between_two_renames_leaves_the_checkpoint_before(tmp_path: Path) -> None:

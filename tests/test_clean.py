@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import clean
-from stages.lib.lexicon import phrases
+from stages.lib.text.lexicon import phrases
 from tests import cleaning
 from tests.cleaning import DIALS, FILTERS, instruction
 

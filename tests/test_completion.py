@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from stages.lib.completion import Answer, Fault, Form, filtered, read
 from stages.lib.contract import Refusal
-from stages.lib.journal import Journal
-from stages.lib.requests import Failure, Prompt
-from stages.lib.teacher import ask
+from stages.lib.teachers.completion import Answer, Fault, Form, filtered, read
+from stages.lib.teachers.journal import Journal
+from stages.lib.teachers.requests import Failure, Prompt
+from stages.lib.teachers.teacher import ask
 from tests.faulty import SPEND, Faulty, completion, teacher
 
 PROMPT = Prompt("p", "Answer.")
@@ -22,7 +22,7 @@ FORM = Form(teacher(), PROMPT, "sk-very-secret")
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
-    monkeypatch.setattr("stages.lib.endpoint.pause", lambda tries, wait: 0.01)
+    monkeypatch.setattr("stages.lib.teachers.endpoint.pause", lambda tries, wait: 0.01)
     with Faulty() as server:
         yield server
 

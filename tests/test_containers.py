@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stages.lib import containers
-from stages.lib.containers import Unreadable
+from stages.lib.sources import containers
+from stages.lib.sources.containers import Unreadable
 
 TEXT = "Một dòng chữ.\n".encode() * 50_000
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import datacard
-from stages.lib import params, records, subjects
+from stages.lib import params, records
 from stages.lib.records import Message, Record
+from stages.lib.report import subjects
 
 SOURCES = {
     name: params.Source(

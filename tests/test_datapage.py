@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
-from stages.lib import datapage
+from stages.lib.report import datapage
 
 TEMPLATES = [Path("stages/templates/datacard.md"), Path("stages/templates/datacard.vi.md")]
 SPREAD = {"count": 1200, "sum": 9000, "median": 8, "p95": 40, "longest": 203, "bins": {"0": 0, "4": 1100, "128": 100}}

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import decontaminate
-from stages.lib import contamination, records, shingles
-from stages.lib.contamination import Index
+from stages.lib import records
 from stages.lib.contract import Refusal
+from stages.lib.dedup import contamination, shingles
+from stages.lib.dedup.contamination import Index
 from stages.lib.params import Decontaminate
 from stages.lib.records import Message, Record
 

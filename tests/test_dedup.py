@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from benchmarks import corpus
 from stages import dedup
-from stages.lib import families, minhash, records, shingles
+from stages.lib import records
+from stages.lib.dedup import families, minhash, shingles
 from stages.lib.params import Dedup
 from stages.lib.records import Message, Record
 from tests.test_shingles import VIETNAMESE, cut, sets

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from stages.lib import drift, models, online, ppo, recipes, records, rollouts
+from stages.lib import models, recipes, records
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
+from stages.lib.train import drift, online, ppo, rollouts
 from tests.toy_rlhf import COMPUTE, OFFLINE, ONLINE, Home
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import endpoint
 from stages.lib.contract import Refusal
-from stages.lib.endpoint import pause
-from stages.lib.journal import Journal, entries
-from stages.lib.requests import Failure, Prompt
-from stages.lib.teacher import ask
+from stages.lib.teachers import endpoint
+from stages.lib.teachers.endpoint import pause
+from stages.lib.teachers.journal import Journal, entries
+from stages.lib.teachers.requests import Failure, Prompt
+from stages.lib.teachers.teacher import ask
 from tests.faulty import SPEND, Faulty, teacher
 
 PROMPT = Prompt("p", "Answer.")

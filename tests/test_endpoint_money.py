@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from stages.lib import account, endpoint
 from stages.lib.contract import Refusal
-from stages.lib.journal import Journal, entries
-from stages.lib.requests import Failure, Prompt
-from stages.lib.spend import Hold, Purse, cost
-from stages.lib.teacher import ask
+from stages.lib.teachers import account, endpoint
+from stages.lib.teachers.journal import Journal, entries
+from stages.lib.teachers.requests import Failure, Prompt
+from stages.lib.teachers.spend import Hold, Purse, cost
+from stages.lib.teachers.teacher import ask
 from tests.faulty import SPEND, Faulty, teacher
 
 PROMPT = Prompt("p", "Answer.")
@@ -130,7 +130,7 @@ def test_an_answer_that_says_no_price_counts_at_its_most(tmp_path: Path, monkeyp
         await writer.drain()
 
     purse = Books(tmp_path / "j")
-    monkeypatch.setattr("stages.lib.teacher.Purse", lambda *words, **discount: purse)
+    monkeypatch.setattr("stages.lib.teachers.teacher.Purse", lambda *words, **discount: purse)
     answer, _ = against(free, tmp_path / "j")
     assert purse.done == {"hold": 1, "pay": 1, "lose": 0, "free": 0} and answer["usage"]["metered"] == 0
     # as much as the purse counts, prompt and all: the next run starts with the same
@@ -139,7 +139,7 @@ def test_an_answer_that_says_no_price_counts_at_its_most(tmp_path: Path, monkeyp
 
 
 def test_what_broke_off_twice_is_not_paid_a_third_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.lib.endpoint.pause", lambda tries, wait: 0.01)
+    monkeypatch.setattr("stages.lib.teachers.endpoint.pause", lambda tries, wait: 0.01)
 
     async def cut(writer: asyncio.StreamWriter) -> None:
         writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"choices": [{"mess')

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from stages.lib import briefs, evolution
 from stages.lib.contract import Refusal
-from stages.lib.tasks import Task
+from stages.lib.generate import briefs, evolution
+from stages.lib.generate.tasks import Task
 from tests.inventor import task
 from tools.inputs import inputs
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from stages.lib import chat_templates, determinism, models
+from stages.lib import determinism, models
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
+from stages.lib.train import chat_templates
 from tests.families import FAMILIES, PHOGPT, SAID, Family, tokenizer
 
 determinism.pin(1, "cpu", 1)

@@ -6,7 +6,7 @@ import ssl
 import pytest
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from stages.lib import fetch_errors
+from stages.lib.sources import fetch_errors
 
 
 @pytest.mark.parametrize(

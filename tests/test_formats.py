@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import formats, params
+from stages.lib import params
+from stages.lib.sources import formats
 from tests.reading import read, read_bytes, texts
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from stages import generate
-from stages.lib import attempts, journal, paramfile, records, tasks
+from stages.lib import paramfile, records
 from stages.lib.contract import Refusal
-from stages.lib.journal import Entry
+from stages.lib.generate import tasks
 from stages.lib.params import Fallback, Nllb, Params
-from stages.lib.requests import Failure, Prompt, key, usable
+from stages.lib.teachers import journal
+from stages.lib.teachers.journal import Entry
+from stages.lib.teachers.requests import Failure, Prompt, key, usable
+from stages.lib.translate import attempts
 from tests.inventor import PROMPTS, Teacher, inventive, kept, reasons, run, task, words
 from tools import rekey
 from tools.inputs import inputs

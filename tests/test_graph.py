@@ -28,8 +28,8 @@ def edit(path: str, old: str, new: str) -> Callable[[Path], None]:
 
 LIES = {
     "an import": (
-        edit("stages/dedup.py", "\nif __name__", "\ndef f() -> None:\n    from stages.lib import pii\n\nif __name__"),
-        "dedup: stages/dedup.py imports stages/lib/pii.py, which dvc.yaml doesn't list under deps",
+        edit("stages/dedup.py", "\nif __name__", "\ndef f() -> None:\n  from stages.lib.clean import pii\nif __name__"),
+        "dedup: stages/dedup.py imports stages/lib/clean/pii.py, which dvc.yaml doesn't list under deps",
     ),
     "a param": (
         edit("stages/dedup.py", "dedup: Dedup)", "dedup: Dedup, seed: int)"),

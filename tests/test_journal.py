@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.journal import Journal, entries
+from stages.lib.teachers.journal import Journal, entries
 from tests.entries import KEYS, entry, text
 
 
@@ -80,7 +80,7 @@ def test_what_was_noted_is_on_the_disk_when_the_journal_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
-    monkeypatch.setattr("stages.lib.journal.os.fsync", lambda handle: synced.append(os.fstat(handle).st_size))
+    monkeypatch.setattr("stages.lib.teachers.journal.os.fsync", lambda handle: synced.append(os.fstat(handle).st_size))
     journal = Journal(own=tmp_path / "j")
     with journal.writing():
         journal.note(entry(KEYS[0]))
@@ -102,7 +102,7 @@ def test_what_was_written_half_way_costs_that_answer_alone(tmp_path: Path, monke
     with journal.writing():
         journal.note(entry(KEYS[0]))
         with monkeypatch.context() as patched:
-            patched.setattr("stages.lib.journal.put", full)
+            patched.setattr("stages.lib.teachers.journal.put", full)
             with pytest.raises(OSError, match="No space"):
                 journal.note(entry(KEYS[1]))
         for key in KEYS[2:4]:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import journal_index, vietnamese
 from stages.lib.contract import Refusal
-from stages.lib.journal import Journal, entries
-from stages.lib.journal_index import Answers, slot
+from stages.lib.teachers import journal_index
+from stages.lib.teachers.journal import Journal, entries
+from stages.lib.teachers.journal_index import Answers, slot
+from stages.lib.text import vietnamese
 from tests.entries import KEYS, entry, text
 
 ANSWERED = st.lists(st.tuples(st.sampled_from([*KEYS, "a", "ă" * 32, "-" + "1" * 31]), st.text(max_size=30)))

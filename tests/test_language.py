@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import language, paramfile
+from stages.lib import paramfile
+from stages.lib.text import language
 
 LABELLED = [json.loads(line) for line in Path("tests/labelled/language.jsonl").read_text(encoding="utf-8").splitlines()]
 MAX_ENGLISH = paramfile.check(Path("params.yaml"), Path("recipes"))[0].clean.max_english

@@ -9,8 +9,9 @@ from typing import Any, get_args
 
 import pytest
 
-from stages.lib import launch, recipes
+from stages.lib import recipes
 from stages.lib.contract import Refusal
+from stages.lib.train import launch
 from tests import toy_stage
 
 LORA = recipes.Lora(r=4, alpha=8, dropout=0.0)

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import determinism, lessons, models, records
+from stages.lib import determinism, models, records
 from stages.lib.contract import Refusal
-from stages.lib.packing import IGNORED
 from stages.lib.records import Message
+from stages.lib.train import lessons
+from stages.lib.train.packing import IGNORED
 
 determinism.pin(1, "cpu", 1)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import lexicon
+from stages.lib.text import lexicon
 
 TOXIC = lexicon.phrases(Path("stages/lexicons/toxic.txt"))
 

@@ -11,7 +11,7 @@ from email.utils import formatdate
 
 import pytest
 
-from stages.lib.limits import Limits, retry_after, seconds
+from stages.lib.teachers.limits import Limits, retry_after, seconds
 
 SECOND = pytest.approx
 

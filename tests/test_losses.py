@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stages.lib import losses, records
+from stages.lib import records
+from stages.lib.report import losses
 
 
 def lost(number: int, reason: str = "spam", text: str = "") -> dict[str, Any]:

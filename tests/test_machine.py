@@ -1,7 +1,7 @@
 """What the plan foresees of the machine beside its cards."""
 
 from tests.planned import hub, tables
-from tools import advice, jobs, machine, memory, shapes
+from tools.planning import advice, jobs, machine, memory, shapes
 
 
 def test_the_machine_holds_every_model_twice_and_makes_the_base() -> None:

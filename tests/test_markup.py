@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.markup import looks_like_html, paragraphs, to_markdown, unescape
+from stages.lib.sources.markup import looks_like_html, paragraphs, to_markdown, unescape
 
 CODE = (
     '<pre><div class="bg-black rounded-md mb-4"><div class="flex items-center"><span>python</span>'

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import masking
-from stages.lib.masking import Sentence
+from stages.lib.translate import masking
+from stages.lib.translate.masking import Sentence
 
 PIECES = [
     "```py\nx = 1\n```", "`x`", "$a_1$", "https://a.vn/b?c=d", "{name}", "| a b | c |\n|---|---|\n| one | 2 |\n", "🎉",

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import alignment, meaning, paramfile
-from stages.lib.alignment import Lexicon, Lexicons, Sample
+from stages.lib import paramfile
 from stages.lib.contract import Refusal
-from stages.lib.embedding import Similarity
-from stages.lib.journal import Entry, Journal
 from stages.lib.params import Encoder
-from stages.lib.requests import Failure, Prompt, key
+from stages.lib.teachers.journal import Entry, Journal
+from stages.lib.teachers.requests import Failure, Prompt, key
+from stages.lib.text.embedding import Similarity
+from stages.lib.translate import alignment, meaning
+from stages.lib.translate.alignment import Lexicon, Lexicons, Sample
 from tests.toy_encoders import COMPUTE
 
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]

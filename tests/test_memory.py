@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from benchmarks import plan as measure
-from stages.lib import adapters, determinism, paramfile, recipes
-from tools import memory, shapes
+from stages.lib import determinism, paramfile, recipes
+from stages.lib.train import adapters
+from tools.planning import memory, shapes
 
 determinism.pin(1, "cpu", 1)
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from stages.lib import determinism, models, pretrain, recipes, rollouts, training, weights
+from stages.lib import determinism, models, recipes, weights
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
+from stages.lib.train import pretrain, rollouts, training
 
 determinism.pin(1, "cpu", 1)  # the kernels were chosen in conftest.py, before torch was imported
 

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from stages import translate
-from stages.lib import account, nllb, nllb_models, records, translation
+from stages.lib import records
 from stages.lib.contract import Refusal
-from stages.lib.journal import Entry, Journal, entries, home
-from stages.lib.nllb_models import Model, Row, Said
 from stages.lib.params import Nllb, Spend, Teacher
 from stages.lib.records import Message
-from stages.lib.requests import Failure, Prompt
-from stages.lib.teacher import ask
+from stages.lib.teachers import account, nllb, nllb_models
+from stages.lib.teachers.journal import Entry, Journal, entries, home
+from stages.lib.teachers.nllb_models import Model, Row, Said
+from stages.lib.teachers.requests import Failure, Prompt
+from stages.lib.teachers.teacher import ask
+from stages.lib.translate import translation
 from tests import toy_nllb
 from tests.toy_nllb import DIALS, PROMPT, sentence
 

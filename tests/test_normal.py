@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import encodings, normal
+from stages.lib.text import encodings, normal
 
 SENTENCE = "Tiếng Việt là ngôn ngữ của người Việt Nam, được nói ở khắp thế giới."
 

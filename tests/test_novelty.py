@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
-from stages.lib.novelty import ALPHABET, MARGIN, Novelty, Segment, letter, signature, words
+from stages.lib.generate.novelty import ALPHABET, MARGIN, Novelty, Segment, letter, signature, words
 
 SENTENCE = st.lists(st.sampled_from("a b c d e f g h".split()), min_size=0, max_size=14).map(" ".join)
 

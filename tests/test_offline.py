@@ -8,8 +8,8 @@ import pytest
 import torch
 import trl
 
-from stages.lib import offline
 from stages.lib.contract import Refusal
+from stages.lib.train import offline
 from tests.toy_rlhf import OFFLINE, Home
 
 

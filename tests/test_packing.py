@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import determinism, packing
+from stages.lib import determinism
 from stages.lib.contract import Refusal
+from stages.lib.train import packing
 
 determinism.pin(1, "cpu", 1)
 

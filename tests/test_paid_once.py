@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 
 from stages import translate
-from stages.lib import endpoint, paramfile, records, translation
-from stages.lib.journal import Journal, entries
-from stages.lib.requests import Prompt
-from stages.lib.teacher import ask
+from stages.lib import paramfile, records
+from stages.lib.teachers import endpoint
+from stages.lib.teachers.journal import Journal, entries
+from stages.lib.teachers.requests import Prompt
+from stages.lib.teachers.teacher import ask
+from stages.lib.translate import translation
 from tests.faulty import PASSING, PLAN, SPEND, Faulty, books, fault, serving, teacher
 
 PROMPT = Prompt("p", "Answer.")

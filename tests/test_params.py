@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from stages import check
-from stages.lib import paramfile, trackers
+from stages.lib import paramfile
 from stages.lib.contract import Refusal
+from stages.lib.train import trackers
 
 HEAVY = ["torch", "transformers", "datasets", "trl", "peft", "gradio", "lm_eval", "openai"]
 STAGES = sorted(path.stem for path in (Path(__file__).parents[1] / "stages").glob("*.py"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import pieces
+from stages.lib.translate import pieces
 
 SIGNS = st.text(st.sampled_from("ab Xé.!?\n\n\t`$|{}[]19\"':#</_=();-@") | st.characters(), max_size=60)
 MIXED = st.lists(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import pii
+from stages.lib.clean import pii
 
 LABELLED = [json.loads(line) for line in Path("tests/labelled/pii.jsonl").read_text(encoding="utf-8").splitlines()]
 NAMES = "|".join(sorted({name for name, *_ in pii.RULES}))

@@ -12,10 +12,12 @@ import torch
 from pydantic import model_validator
 
 from benchmarks import plan as measure
-from stages.lib import determinism, drift, paramfile, recipes, records
+from stages.lib import determinism, paramfile, recipes, records
 from stages.lib.contract import Refusal
+from stages.lib.train import drift
 from tests.planned import hub, tables
-from tools import advice, cards, jobs, memory, plan, shapes, work
+from tools import plan
+from tools.planning import advice, cards, jobs, memory, shapes, work
 
 determinism.pin(1, "cpu", 1)
 
@@ -200,7 +202,7 @@ def test_a_recipe_of_a_gpu_is_priced_on_every_card(root: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--gpu", "rtx3060"], "GPU: 'rtx3060' is not in tools/gpus.yaml; did you mean 'rtx-3060'?\n"),
+        (["--gpu", "rtx3060"], "GPU: 'rtx3060' is not in tools/planning/gpus.yaml; did you mean 'rtx-3060'?\n"),
         (["--recipe", "tinny"], "RECIPE: found 'tinny'; did you mean 'tiny'?\n"),
         (["--recipe", "xyz"], "RECIPE: found 'xyz'; look among the files in recipes/\n"),
         (["--mfu", "35"], "a share between 0 and 1\n"),
@@ -216,13 +218,13 @@ def test_wrong_words_are_told(
 
 def test_a_shape_comes_from_a_folder_or_the_table_or_is_refused(tmp_path: Path) -> None:
     found, source = shapes.of(hub("Qwen/Qwen3-8B").base)
-    assert source == "tools/shapes.yaml" and shapes.parameters(found) == 8_190_735_360
+    assert source == "tools/planning/shapes.yaml" and shapes.parameters(found) == 8_190_735_360
     measure.config(measure.TOY["mpt"]).save_pretrained(tmp_path)
     folder, source = shapes.of(hub(str(tmp_path)).base)
     assert source == "its config.json" and shapes.parameters(folder) == shapes.parameters(measure.TOY["mpt"])
     for repo, told in (
         ("Qwen/Qwen3-8b", "did you mean 'Qwen/Qwen3-8B'? Else name a local folder"),
-        ("someone/else-9B", "no name in tools/shapes.yaml is like it. Else name a local folder"),
+        ("someone/else-9B", "no name in tools/planning/shapes.yaml is like it. Else name a local folder"),
         ("data/hub/phogpt-4b", "`python -m tools.convert OWNER/NAME REVISION data/hub/phogpt-4b` makes it"),
         (str(tmp_path / "gone"), "no such folder"),
         (str(tmp_path.parent), "holds no config.json"),

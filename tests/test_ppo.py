@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from stages.lib import models, ppo, rollouts, training
+from stages.lib import models
 from stages.lib.records import Message
+from stages.lib.train import ppo, rollouts, training
 from tests.toy_rlhf import COMPUTE, ONLINE, Home
 
 

@@ -13,12 +13,13 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from stages import generate, translate
-from stages.lib import account, costs, paramfile, prices, records
-from stages.lib.bill import Bill
+from stages.lib import paramfile, records
 from stages.lib.contract import Refusal
-from stages.lib.journal import Journal, entries, home
 from stages.lib.params import Fallback, Params, Price
 from stages.lib.records import Message
+from stages.lib.teachers import account, costs, prices
+from stages.lib.teachers.bill import Bill
+from stages.lib.teachers.journal import Journal, entries, home
 from tools import estimate, foresee, price
 from tools.inputs import inputs
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import prohow, turtle
-from stages.lib.prohow import HowTo, Summary
-from stages.lib.turtle import Fault
+from stages.lib.sources import prohow, turtle
+from stages.lib.sources.prohow import HowTo, Summary
+from stages.lib.sources.turtle import Fault
 from tests.pho import PHO, TOLD, one_step, page, read
 
 

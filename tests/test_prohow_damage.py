@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import turtle
-from stages.lib.prohow import Summary, how_tos
+from stages.lib.sources import turtle
+from stages.lib.sources.prohow import Summary, how_tos
 from tests.pho import PHO, TOLD, one_step, read
 
 

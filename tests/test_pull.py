@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stages import pull
-from stages.lib import fetch
 from stages.lib.contract import Refusal
+from stages.lib.sources import fetch
 from tests.full_disk import small_files
 from tests.upstream import PIECE, Reply, Server, serving
 

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from stages import base, reward, rlhf, sft
-from stages.lib import determinism, drift, fitting, models, paramfile, recipes
+from stages.lib import determinism, models, paramfile, recipes
+from stages.lib.train import drift, fitting
 from tests import families
 from tools import recipes as table
 

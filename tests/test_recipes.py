@@ -9,8 +9,8 @@ import pytest
 from stages.lib import paramfile, recipes
 from stages.lib.contract import Refusal
 from tests.families import FAMILIES, OF
-from tools import advice, cards, jobs, memory, shapes
 from tools import recipes as table
+from tools.planning import advice, cards, jobs, memory, shapes
 from tools.recipes import HOLDS, SETS
 
 FILES = sorted(Path(__file__).parents[1].joinpath("recipes").glob("*.yaml"))

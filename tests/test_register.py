@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.lib import register
+from stages.lib.clean import register
 
 ASK, MORE = "Làm sao để ngủ ngon?", "Còn gì nữa không?"
 

@@ -21,8 +21,9 @@ determinism.pin(1, "cpu", 1)
 import trl
 from trl import SFTTrainer
 from stages import base, reward, sft
-from stages.lib import checkpoints, fitting, models, progress, recipes
+from stages.lib import models, recipes
 from stages.lib.contract import Refusal
+from stages.lib.train import checkpoints, fitting, progress
 from tests.families import table
 
 text = [[("text", f"Số {n} đứng trước số {n + 1}. Lan đếm {n}, {n + 1}, {n + 2}.")] for n in range(60)]
@@ -216,7 +217,7 @@ def test_the_best_evaluation_is_kept(runs: tuple[Path, dict[str, list[int]], str
 STAGE = """
 import sys
 from pathlib import Path
-from stages.lib import checkpoints
+from stages.lib.train import checkpoints
 
 Path("model").write_text("half")
 with checkpoints.place("sft", 3, [Path("table")], sys.argv[1]) as where:

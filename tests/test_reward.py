@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from stages import reward
-from stages.lib import launch, models, recipes, records
+from stages.lib import models, recipes, records
 from stages.lib.contract import Refusal
+from stages.lib.train import launch
 from tests.toy_rlhf import COMPUTE, LORA, ONLINE, TUNING, Home
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import records, rewards
+from stages.lib import records
 from stages.lib.records import Message
+from stages.lib.train import rewards
 
 
 @pytest.mark.parametrize(

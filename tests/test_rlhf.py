@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from stages import base
-from stages.lib import drift, models, online, ppo, recipes, weights
+from stages.lib import models, recipes, weights
 from stages.lib.contract import Refusal
+from stages.lib.train import drift, online, ppo
 from tests import families
 from tests.toy_rlhf import COMPUTE, DROPPING, OFFLINE, ONLINE, Home
 

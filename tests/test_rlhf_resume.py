@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from stages.lib import checkpoints, fitting, progress, recipes
+from stages.lib import recipes
 from stages.lib.contract import Refusal
+from stages.lib.train import checkpoints, fitting, progress
 from tests.digests import digests
 from tests.toy_rlhf import OFFLINE, ONLINE, Home
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import datafile, json_rows, rows
-from stages.lib.containers import Member, Unreadable
-from stages.lib.rows import Refused
+from stages.lib.sources import datafile, json_rows, rows
+from stages.lib.sources.containers import Member, Unreadable
+from stages.lib.sources.rows import Refused
 
 GOOD = b'{"instruction": "A", "output": "B"}'
 ROW = {"instruction": "A", "output": "B"}

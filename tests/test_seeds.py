@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import records, seeds, tasks
+from stages.lib import records
 from stages.lib.contract import Refusal
-from stages.lib.pool import new_pool
+from stages.lib.generate import seeds, tasks
+from stages.lib.generate.pool import new_pool
 from tools.inputs import inputs
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from stages import dedup
-from stages.lib import embedding, params, records, semantic
+from stages.lib import params, records
+from stages.lib.dedup import semantic
 from stages.lib.params import Dedup
 from stages.lib.records import Message, Record
+from stages.lib.text import embedding
 from tests import toy_encoders
 
 SAME = [("xe", "oto"), ("nhanh", "mau"), ("to", "lớn"), ("nhìn", "trông"), ("quả", "trái"), ("đẹp", "xinh")]

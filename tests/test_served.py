@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.journal import Journal, entries
-from stages.lib.requests import Failure, Prompt
-from stages.lib.teacher import ask
+from stages.lib.teachers.journal import Journal, entries
+from stages.lib.teachers.requests import Failure, Prompt
+from stages.lib.teachers.teacher import ask
 from tests.faulty import SPEND, teacher
 
 CHAT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"

@@ -11,8 +11,9 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from stages import sft
-from stages.lib import checkpoints, determinism, fitting, launch, lessons, models, records, training
+from stages.lib import determinism, models, records
 from stages.lib.contract import Refusal
+from stages.lib.train import checkpoints, fitting, launch, lessons, training
 from tests import families
 from tests.full_disk import small_files
 from tests.toy_sft import COMPUTE, PLAIN, Home, Run, apart

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import shingles
-from stages.lib.shingles import Shingles
+from stages.lib.dedup import shingles
+from stages.lib.dedup.shingles import Shingles
 
 MARKED = "hoà bình thuỷ chung khoẻ mạnh hoè quý giá đường nghiễng ước ỷ lại quà tặng giữ gìn ăn uống Đà Lạt".split()
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lib import account, paramfile, prices
+from stages.lib import paramfile
 from stages.lib.contract import Refusal
 from stages.lib.params import Fallback, Price, Spend, Teacher
-from stages.lib.spend import Hold, Purse, at_most, cost, say_once
+from stages.lib.teachers import account, prices
+from stages.lib.teachers.spend import Hold, Purse, at_most, cost, say_once
 from tests.entries import bought, written
 
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import split
-from stages.lib import records, subjects, vietnamese
+from stages.lib import records
 from stages.lib.params import Split
 from stages.lib.records import Message, Record
+from stages.lib.report import subjects
+from stages.lib.text import vietnamese
 
 TOPICS = Path("stages/lexicons/topics.txt")
 SETS = [f"{name}.{side}" for name in ("text", "sft", "preferences", "prompts") for side in ("train", "validation")]

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from stages.lib.prohow import ordered
+from stages.lib.sources.prohow import ordered
 
 
 @pytest.mark.parametrize(

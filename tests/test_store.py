@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.journal import Entry, Journal, line
+from stages.lib.teachers.journal import Entry, Journal, line
 from tools import pull, push, store
 from tools.store import Object
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stages.lib import tasks
-from stages.lib.tasks import Task
+from stages.lib.generate import tasks
+from stages.lib.generate.tasks import Task
 from tests.inventor import ANSWER, task
 
 NO_ORDERS = [  # to draw, to play or to look at something

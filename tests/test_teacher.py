@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from stages.lib.contract import Refusal
-from stages.lib.journal import Entry, Journal, entries, line
-from stages.lib.requests import Failure, Prompt, key
-from stages.lib.teacher import ask, check_failures
+from stages.lib.teachers.journal import Entry, Journal, entries, line
+from stages.lib.teachers.requests import Failure, Prompt, key
+from stages.lib.teachers.teacher import ask, check_failures
 from tests.faulty import SPEND, Faulty, teacher
 
 PROMPT = Prompt("p", "Answer.")

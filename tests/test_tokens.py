@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from stages import tokens
-from stages.lib import lessons, models, records
+from stages.lib import models, records
 from stages.lib.records import Message, Record
+from stages.lib.train import lessons
 
 TEXTS = ["Con mèo nằm trên mái nhà.", "Dòng sông chảy ra biển.", "Hôm nay trời nắng đẹp quá 😀 ạ."] * 4
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stages.lib.journal import Entry, line
+from stages.lib.teachers.journal import Entry, line
 from tools import store, verify
 
 GRAPH = """

@@ -59,7 +59,7 @@ def test_the_mask_of_what_is_not_there_is_refused(here: Path, capsys: pytest.Cap
 
 
 def test_the_default_recipe_shows_the_model_that_was_made(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from stages.lib import chat_templates
+    from stages.lib.train import chat_templates
 
     spoken = families.tokenizer(families.FAMILIES["bloom"])
     chat_templates.talk(spoken)
@@ -141,7 +141,7 @@ def test_precision_goes_by_the_hardware(
 
 
 def test_weights_that_learn_are_whole_and_others_small() -> None:
-    from stages.lib import adapters
+    from stages.lib.train import adapters
 
     compute = recipes.Compute(device="cpu", threads=1, precision="bf16", launch="single")
     assert adapters.learning(compute, "full") == {"dtype": torch.float32}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import topics
+from stages.lib.report import topics
 
 STOP = frozenset("và của là có các một cho thể bạn hãy".split())
 THEMES = {
@@ -85,7 +85,7 @@ def test_the_sample_is_all_of_a_small_table_and_the_same_rows_of_a_large_one() -
 
 def test_neither_the_hash_seed_nor_the_processor_changes_a_cluster() -> None:
     code = (
-        "from tests.test_topics import texts, STOP; from stages.lib import topics; found = texts()[0];"
+        "from tests.test_topics import texts, STOP; from stages.lib.report import topics; found = texts()[0];"
         "clusters = topics.fit(found, STOP); print(clusters.names, topics.assign(clusters, found))"
     )
     said = set()

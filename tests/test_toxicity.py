@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from stages import clean
-from stages.lib import hub, paramfile, params, records, toxicity
+from stages.lib import hub, paramfile, params, records
+from stages.lib.clean import toxicity
 from stages.lib.contract import Refusal
 from stages.lib.records import Message, Record
 from tests import toy_encoders

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from stages.lib import recipes, trackers
+from stages.lib import recipes
 from stages.lib.contract import Refusal
+from stages.lib.train import trackers
 from tests import toy_stage
 
 TUNING = recipes.Reward(
@@ -22,7 +23,8 @@ VARIABLES = ("TRACKERS", "WANDB_API_KEY", "WANDB_PROJECT", "WANDB_DIR", "MLFLOW_
 UNWATCHED = """
 import sys
 from stages import sft
-from stages.lib import contract, trackers
+from stages.lib import contract
+from stages.lib.train import trackers
 trackers.writer = lambda *_, **__: None
 contract.run(sft.main)
 """
@@ -127,7 +129,8 @@ def test_a_model_from_nothing_is_watched_too_and_is_the_same(
 ) -> None:
     import torch
 
-    from stages.lib import models, pretrain
+    from stages.lib import models
+    from stages.lib.train import pretrain
 
     spoken = models.train_tokenizer(["Sau 3 là gì? Là 4."] * 9, 300, 64)
     shape = recipes.Scratch(

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from stages.lib import meaning, translation
 from stages.lib.contract import Refusal
 from stages.lib.params import Teacher
-from stages.lib.requests import Failure, Prompt, key
+from stages.lib.teachers.requests import Failure, Prompt, key
+from stages.lib.translate import meaning, translation
 from tests.scripted import (
     FINE,
     FINE_VI,
@@ -82,7 +82,7 @@ def test_the_lexicon_is_learned_before_anything_is_written_and_buys_nothing_twic
     wrong = list(pairs)[50]
     vi = {**pairs, wrong: "Hôm qua anh ta bán hết gạo cho người láng giềng."}
     lost = list(pairs)[60]
-    monkeypatch.setattr("stages.lib.alignment.FEW", 50)
+    monkeypatch.setattr("stages.lib.translate.alignment.FEW", 50)
 
     def script(teacher: Teacher, prompt: Prompt, text: str) -> str | Failure:
         (source,) = texts_of(text)

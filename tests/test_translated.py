@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.translated import translated_code
+from stages.lib.clean.translated import translated_code
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.lib import translation
+from stages.lib.translate import translation
 from tests.scripted import CHECKS, Bench, row
 
 

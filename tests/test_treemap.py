@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import treemap
-from stages.lib.treemap import Box, Cell
+from stages.lib.report import treemap
+from stages.lib.report.treemap import Box, Cell
 
 COUNTS = st.lists(st.integers(1, 100_000), min_size=1, max_size=25).map(lambda found: sorted(found, reverse=True))
 

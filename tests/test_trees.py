@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from stages.lib.fields import Parsed
-from stages.lib.rows import Refused
+from stages.lib.sources.fields import Parsed
+from stages.lib.sources.rows import Refused
 from tests.reading import read, texts
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import numbers, paramfile, sentences, validators
+from stages.lib import paramfile
 from stages.lib.params import Checks
-from stages.lib.stops import Habit
+from stages.lib.text import numbers
+from stages.lib.translate import sentences, validators
+from stages.lib.translate.stops import Habit
 
 CHECKS = paramfile.check(Path("params.yaml"), Path("recipes"))[0].translate.checks
 

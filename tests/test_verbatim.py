@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import verbatim
+from stages.lib.translate import verbatim
 
 SIGNS = st.text(st.sampled_from("ab Xé.!?\n\n`$|{}[]⟦⟧19\\\"':#<>/%s_=();-@") | st.characters(), max_size=80)
 MIXED = st.lists(

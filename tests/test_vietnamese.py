@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import vietnamese
+from stages.lib.text import vietnamese
 
 NEW = "hoà thuỷ khoẻ HOÀ Hoà quý quỳ thuý hoàn thuyền toà xoè loá ngoại uỷ Uỷ"
 OLD = "hòa thủy khỏe HÒA Hòa quý quỳ thúy hoàn thuyền tòa xòe lóa ngoại ủy Ủy"

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import determinism, models, recipes, vocabulary
+from stages.lib import determinism, models, recipes
 from stages.lib.contract import Refusal
+from stages.lib.train import vocabulary
 from tests import families
 
 determinism.pin(1, "cpu", 1)

@@ -3,7 +3,8 @@
 import random
 from pathlib import Path
 
-from stages.lib import nllb_models, paramfile
+from stages.lib import paramfile
+from stages.lib.teachers import nllb_models
 
 PROMPT = Path("stages/prompts/translate.yaml")
 DIALS = paramfile.check(Path("params.yaml"), Path("recipes"))[0]

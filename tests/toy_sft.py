@@ -9,9 +9,10 @@ import torch
 import transformers
 
 from stages import sft
-from stages.lib import determinism, lessons, models, recipes, records
-from stages.lib.packing import IGNORED
+from stages.lib import determinism, models, recipes, records
 from stages.lib.records import Message
+from stages.lib.train import lessons
+from stages.lib.train.packing import IGNORED
 from tests import families
 
 determinism.pin(1, "cpu", 1)

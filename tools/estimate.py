@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.lib import account
-from stages.lib.journal import entries
-from stages.lib.journal_index import Entry, parse
-from stages.lib.requests import Prompt
+from stages.lib.teachers import account
+from stages.lib.teachers.journal import entries
+from stages.lib.teachers.journal_index import Entry, parse
+from stages.lib.teachers.requests import Prompt
 
 PIECE = re.compile(r" ?[^\W\d_]+|\d{1,3}| ?[^\w\s]+|\s+|_+")
 # Tokens of a piece in vocabularies of 100,000 and more (o200k and its like). With them English has about 4.1 characters

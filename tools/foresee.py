@@ -17,14 +17,17 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from stages import generate, translate
-from stages.lib import attempts, briefs, costs, evolution, records, seeds, translation
-from stages.lib.journal import Journal
-from stages.lib.journal_index import Entry, slot
-from stages.lib.licences import allowed
+from stages.lib import records
+from stages.lib.generate import briefs, evolution, seeds
+from stages.lib.generate.pool import new_pool
+from stages.lib.generate.tasks import Task
 from stages.lib.params import Params
-from stages.lib.pool import new_pool
-from stages.lib.requests import Failure, Prompt, key, usable
-from stages.lib.tasks import Task
+from stages.lib.sources.licences import allowed
+from stages.lib.teachers import costs
+from stages.lib.teachers.journal import Journal
+from stages.lib.teachers.journal_index import Entry, slot
+from stages.lib.teachers.requests import Failure, Prompt, key, usable
+from stages.lib.translate import attempts, translation
 from tools import estimate
 from tools.inputs import inputs
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ruamel.yaml import YAML
 
 from stages.lib.contract import Refusal
-from stages.lib.requests import Prompt
+from stages.lib.teachers.requests import Prompt
 
 GRAPH = Path("dvc.yaml")
 

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stages.lib import chat_templates, hub, models, paramfile, recipes
+from stages.lib import hub, models, paramfile, recipes
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
+from stages.lib.train import chat_templates
 
 MADE = Path("models/base")
 TALK: list[Message] = [

@@ -1,9 +1,10 @@
 """What a recipe needs before it runs: ``make plan``, or for another one ``make plan RECIPE=tiny GPU=rtx-3060``.
 
-Prints for each stage the parameters, the memory of a process by part and whether it fits, then the machine's memory
-and disk, the tokens, the operations, and hours and prices on known cards. All of it is arithmetic on the recipe and on
-data/split: nothing is downloaded and no model is loaded. Prices are estimates (``tools/gpus.yaml``), and hours hold at
-the stated share of a card's peak. Not covered: the stages before `base`; what the teacher costs (``make price``).
+Prints for each stage the parameters, the memory of a process by part and whether it fits, then the machine's memory and
+disk, the tokens, the operations, and hours and prices on known cards. All of it is arithmetic on the recipe and on
+data/split: nothing is downloaded and no model is loaded. Prices are estimates (``tools/planning/gpus.yaml``), and hours
+hold at the stated share of a card's peak. Not covered: the stages before `base`; what the teacher costs (``make
+price``).
 """
 
 import argparse
@@ -13,9 +14,9 @@ from pathlib import Path
 
 from stages.lib import paramfile, recipes
 from stages.lib.contract import Refusal
-from tools import advice, cards, cautions, jobs, machine, memory, shapes, work
-from tools.jobs import Planned
-from tools.memory import GIB
+from tools.planning import advice, cards, cautions, jobs, machine, memory, shapes, work
+from tools.planning.jobs import Planned
+from tools.planning.memory import GIB
 
 COLUMNS = {
     "weights": "weights", "adapters": "lora", "optimizer": "optim", "others": "other", "context": "fixed",
@@ -43,7 +44,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.plan", description="What a recipe needs before it runs.")
     parser.add_argument("--recipe", help="a name in recipes/, instead of the one in params.yaml")
-    parser.add_argument("--gpu", help="a card of tools/gpus.yaml, instead of the one in this machine")
+    parser.add_argument("--gpu", help="a card of tools/planning/gpus.yaml, instead of the one in this machine")
     parser.add_argument("--processes", type=int, default=1, help="cards that share the work, one process each")
     parser.add_argument("--mfu", type=float, default=work.MFU, help="share of a card's peak that training reaches")
     return parser.parse_args(argv)
@@ -81,7 +82,7 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
     if recipe.compute.device == "cpu":
         return "\n".join(line.rstrip() for line in [*lines, "No card is used: compute.device is cpu."])
     rented = f"{processes} cards" if processes > 1 else "one card"
-    lines += [f"Hours and prices on {rented} at {mfu:.0%} of peak; prices are estimates, see tools/gpus.yaml"]
+    lines += [f"Hours and prices on {rented} at {mfu:.0%} of peak; prices are estimates, see tools/planning/gpus.yaml"]
     lines += cost_table(recipe, found, cards.known().values(), shape, processes, mfu, dong, sets)
     return "\n".join(line.rstrip() for line in lines)
 

@@ -10,11 +10,12 @@ import sys
 import textwrap
 from pathlib import Path
 
-from stages.lib import account, paramfile, prices, spend
+from stages.lib import paramfile
 from stages.lib.contract import Refusal
-from stages.lib.journal import Journal, home
-from stages.lib.licences import allowed
 from stages.lib.params import Params
+from stages.lib.sources.licences import allowed
+from stages.lib.teachers import account, prices, spend
+from stages.lib.teachers.journal import Journal, home
 from tools import estimate, foresee
 from tools.foresee import Stage
 from tools.summary import line, widths

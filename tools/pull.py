@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib import journal_index
 from stages.lib.contract import Refusal
+from stages.lib.teachers import journal_index
 from tools import store
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.lib import packing, paramfile, recipes
-from tools import advice, jobs, memory, shapes, work
+from stages.lib import paramfile, recipes
+from stages.lib.train import packing
+from tools.planning import advice, jobs, memory, shapes, work
 
 TABLE = Path(__file__).with_name("recipes.yaml")
 FOLDER = Path("recipes")

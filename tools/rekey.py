@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.generate import Maker
-from stages.lib import attempts, briefs, journal, paramfile, seeds
+from stages.lib import paramfile
 from stages.lib.contract import Refusal
-from stages.lib.journal import Entry
+from stages.lib.generate import briefs, seeds
+from stages.lib.generate.pool import new_pool
 from stages.lib.params import Params, Teacher
-from stages.lib.pool import new_pool
-from stages.lib.requests import Failure, Prompt, key
+from stages.lib.teachers import journal
+from stages.lib.teachers.journal import Entry
+from stages.lib.teachers.requests import Failure, Prompt, key
+from stages.lib.translate import attempts
 from tools.inputs import Inputs, inputs
 
 

@@ -15,7 +15,7 @@ from textwrap import shorten
 from typing import Any
 
 from stages.lib.contract import Refusal
-from stages.lib.fetch_errors import NO_ROOM, PASSING, cause, chain, faults, kinds, status
+from stages.lib.sources.fetch_errors import NO_ROOM, PASSING, cause, chain, faults, kinds, status
 
 FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.codes"]
 COMMIT = re.compile(r"[0-9a-f]{40}")

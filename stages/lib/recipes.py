@@ -3,7 +3,7 @@
 Like params.yaml's own schemas (``stages/lib/params.py``) these hold no defaults and can do nothing but raise, so they
 are no dependency of any stage. What two keys can't do together is told here, too, so that ``check`` and ``make plan``
 see it before anything runs. Not covered: whether a model fits the machine (``tools/plan.py``), and what only the
-machine can tell, such as whether DeepSpeed is installed (``stages/lib/launch.py``).
+machine can tell, such as whether DeepSpeed is installed (``stages/lib/train/launch.py``).
 """
 
 import re

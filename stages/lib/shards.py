@@ -3,7 +3,7 @@
 A shard is so many rows as the tables' sizes alone say. What is done to one is a pure function, few shards wait at a
 time, and one writer appends what was made of them in their order: so the output is the same bytes whoever did the
 work, in whatever order it was done, and memory does not grow with the tables. A worker that is killed is replaced and
-its shard done again. Not covered: work that looks at more than one row (``stages/lib/families.py``).
+its shard done again. Not covered: work that looks at more than one row (``stages/lib/dedup/families.py``).
 """
 
 import multiprocessing
