@@ -14,11 +14,8 @@ from tools.planning import memory, shapes
 
 determinism.pin(1, "cpu", 1)
 
-# peft still asks transformers for a property by its old name, and says that two ends are not one
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:You have requested `ensure_weight_tying`:UserWarning"),
-]
+# peft still asks transformers for a property by its old name
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 TOYS, CPU_ONLY = sorted(measure.TOY), ("gptj", "lora")
 KNOWN = {name: dict(entry) for name, entry in paramfile.load(shapes.TABLE).items()}
 

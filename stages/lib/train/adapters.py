@@ -58,7 +58,7 @@ def config(tuning: recipes.Tuning, model: "PreTrainedModel", *heads: str) -> Any
         task_type="SEQ_CLS" if heads else "CAUSAL_LM",
         modules_to_save=[*whole, *biased, *heads] or None,
         trainable_token_indices=rows or None,
-        ensure_weight_tying=bool(whole),
+        ensure_weight_tying=bool(whole and model.all_tied_weights_keys),
     )
 
 
