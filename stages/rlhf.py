@@ -5,8 +5,8 @@ values, or from both (``stages/lib/online.py``); ``offline`` learns from pairs a
 ``beta`` holds the policy near where it started, and one that moves beyond ``max_kl`` is refused. What the training
 data show proves nothing, so policy and start then both answer held-out prompts, judged by the same reward model and,
 where they can be checked, by rule; held-out pairs tell which answers it has come to like, and held-out conversations
-what that has cost. With ``save`` a run that was killed goes on at its last checkpoint, to the same bytes; ``ppo``
-begins anew. Not covered: how that is done (``stages/lib/checkpoints.py``).
+what that has cost. With ``save`` a run that was killed goes on at its last checkpoint, to the same bytes. Not covered:
+how that is done (``stages/lib/checkpoints.py``).
 """
 
 import math
