@@ -1,4 +1,4 @@
-"""A checkpoint of a training loop that is the project's own: all of its state, where transformers' trainers keep theirs.
+"""All of the state of a training loop that is this project's own, as a checkpoint to go on from.
 
 It holds the weights that learn, the optimizer's state, every random generator and the history; shared weights are kept
 once and stay shared. The loop derives the rest from the number of the step: its rate, and its place in the order of
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 WEIGHTS, OPTIMIZER, CHANCE = "weights.safetensors", "optimizer.pt", "chance.pt"
 
 
-def keep(
-    where: checkpoints.Place, module: "torch.nn.Module", optimizer: Any, points: list[checkpoints.Point]
-) -> None:
+def keep(where: checkpoints.Place, module: "torch.nn.Module", optimizer: Any, points: list[checkpoints.Point]) -> None:
     """Make a checkpoint after the step of the last point; it is whole or not there."""
     import torch
     from safetensors.torch import save_file
@@ -59,10 +57,11 @@ def chance() -> dict[str, Any]:
     import numpy
     import torch
 
-    kind, keys, *rest = numpy.random.get_state()
+    twister = numpy.random.get_state(legacy=False)
+    twister["state"]["key"] = twister["state"]["key"].tolist()
     return {
         "python": random.getstate(),
-        "numpy": (kind, keys.tolist(), *rest),
+        "numpy": twister,
         "torch": torch.get_rng_state(),
         "gpu": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
