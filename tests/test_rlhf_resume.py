@@ -71,8 +71,8 @@ def test_a_broken_run_gives_the_bytes_of_an_unbroken_one(
     home.run(WAYS[way], whole)
     watched = curves()
     saving = WAYS[way].model_copy(update={"save": 2})
-    # from the end of a pass, from within it after that, and from the end of the next
-    for first, last in ((1, 5), (5, 7), (7, 9)):
+    # from the end of a pass, from within it after that, and from the end of the next; a step was told in vain each time
+    for first, last in ((1, 6), (5, 8), (7, 10)):
         with broken_in(last) as steps:
             home.run(saving, broken)
         assert steps == [*range(first, last + 1)]
