@@ -6,7 +6,7 @@ or from both (``stages/lib/train/online.py``); ``offline`` learns from pairs and
 is refused. What the training data show proves nothing, so policy and start then both answer held-out prompts, judged by
 the same reward model and, where they can be checked, by rule; held-out pairs tell which answers it has come to like,
 and held-out conversations what that has cost. With ``save`` a run that was killed goes on at its last checkpoint, to
-the same bytes; ``ppo`` begins anew. Not covered: how that is done (``stages/lib/train/checkpoints.py``).
+the same bytes. Not covered: how that is done (``stages/lib/train/checkpoints.py``).
 """
 
 import math

@@ -29,7 +29,7 @@ def told(recipe: recipes.Recipe, shape: shapes.Shape, card: str, processes: int 
     return "\n".join(cautions.warnings(recipe, shape, CARDS[card], precision, processes))
 
 
-PPO = {"rlhf.algorithm": "ppo", "rlhf.save": 0}
+PPO = {"rlhf.algorithm": "ppo"}
 LONG = "found 4096; the model reads at most 2048 tokens, so lower it"
 
 

@@ -112,3 +112,9 @@ def test_what_nobody_goes_on_with_is_removed_after_a_month(
 def test_a_checkpoint_falls_on_a_logged_step(save: int, steps: int, found: tuple[int, int | None]) -> None:
     told = checkpoints.Place(Path("x"), save).arguments(steps)
     assert (told["logging_steps"], told.get("save_steps")) == found
+
+
+@pytest.mark.parametrize(("save", "found"), [(0, []), (4, [4, 8]), (5, [5])])
+def test_after_the_last_step_there_is_nothing_to_go_on_with(save: int, found: list[int]) -> None:
+    where = checkpoints.Place(Path("x"), save)
+    assert [step for step in range(1, 11) if where.due(step, 10)] == found

@@ -9,7 +9,7 @@ import torch
 
 from stages.lib import models
 from stages.lib.records import Message
-from stages.lib.train import ppo, rollouts, training
+from stages.lib.train import checkpoints, ppo, rollouts, training
 from tests.toy_rlhf import COMPUTE, ONLINE, Home
 
 
@@ -51,7 +51,7 @@ def test_the_surrogate_gains_nothing_beyond_the_clip() -> None:
     assert now.grad is not None and now.grad[0].tolist() == pytest.approx([-1 / 3, 0, 0])
 
 
-def test_ppo_learns_to_say_what_is_rewarded(home: Home) -> None:
+def test_ppo_learns_to_say_what_is_rewarded(home: Home, tmp_path: Path) -> None:
     policy = models.load(home.policy, COMPUTE)
     frozen = models.load(home.policy, COMPUTE).eval()
     wanted = home.tokenizer.encode("4")[0]
@@ -67,8 +67,9 @@ def test_ppo_learns_to_say_what_is_rewarded(home: Home) -> None:
     torch.manual_seed(1)
     arguments = training.arguments(COMPUTE, 1, "unused", section.model_copy(update={"lr": 0.01}))
     ppo.train(
-        policy, frozen, home.tokenizer, prompts, judge, lambda *_: {"kl_answer": 1.0}, arguments, section, 1, points
-    )
+        policy, frozen, home.tokenizer, prompts, judge, lambda *_: {"kl_answer": 1.0}, arguments, section, 1, points,
+        checkpoints.Place(tmp_path, 0),
+    )  # fmt: skip
     assert points[-1]["reward"] > 0.5 > 10 * points[0]["reward"]
     assert points[0]["kl_answer"] == pytest.approx(0, abs=1e-4) and points[-1]["kl_answer"] > 1
 
@@ -88,7 +89,7 @@ def test_ppo_reads_in_16_bits_where_it_is_told_to(home: Home, tmp_path: Path, mo
     points: list[training.Point] = []
     ppo.train(
         policy, frozen, home.tokenizer, [[5, 6]] * 4, lambda places, _: [1.0] * len(places),
-        lambda *_: {"kl_answer": 0.0}, arguments, section, 1, points,
+        lambda *_: {"kl_answer": 0.0}, arguments, section, 1, points, checkpoints.Place(tmp_path, 0),
     )  # fmt: skip
     assert set(kinds) == {torch.bfloat16} and len(kinds) == 2 + ppo.EPOCHS
     assert all(weight.dtype == torch.float32 for weight in policy.parameters())

@@ -1,5 +1,7 @@
 """A run of rlhf that broke off, and was started again, gives the bytes of one that did not."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,9 @@ import pytest
 
 from stages.lib import recipes
 from stages.lib.contract import Refusal
-from stages.lib.train import checkpoints, fitting, progress
+from stages.lib.train import drift, snapshots, trackers
 from tests.digests import digests
+from tests.full_disk import small_files
 from tests.toy_rlhf import OFFLINE, ONLINE, Home
 
 
@@ -20,6 +23,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 # Two and a half passes of four steps each: a checkpoint falls into a pass, and on its end.
 DRAWN = {"batch": 2, "accumulate": 2, "steps": 10, "max_kl": 1e9, "lr": 0.002}
 RANKED = {"batch": 2, "epochs": 2.5, "max_kl": 1e9, "lr": 0.002, "lora": recipes.Lora(r=4, alpha=8, dropout=0.3)}
+PPO = {"algorithm": "ppo", "generations": 1}
 WAYS: dict[str, recipes.Rlhf] = {
     "rloo": ONLINE.model_copy(update=DRAWN),
     "rloo, all weights, both rewards": ONLINE.model_copy(update=DRAWN | {"method": "full", "rewards": "both"}),
@@ -28,26 +32,31 @@ WAYS: dict[str, recipes.Rlhf] = {
     "dpo, all weights": OFFLINE.model_copy(update=RANKED | {"method": "full"}),
     "kto": OFFLINE.model_copy(update=RANKED | {"algorithm": "kto", "accumulate": 2}),
     "orpo": OFFLINE.model_copy(update=RANKED | {"algorithm": "orpo"}),
+    "ppo": ONLINE.model_copy(update=DRAWN | PPO),
+    "ppo, all weights": ONLINE.model_copy(update=DRAWN | PPO | {"method": "full", "rewards": "both"}),
+    "ppo, 8 bits": ONLINE.model_copy(update=DRAWN | PPO | {"method": "full", "optimizer": "adamw8bit"}),
 }
 
 
-def break_after(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
-    """Have the next run end with an error after so many steps."""
-    made = progress.bar
+@contextmanager
+def broken_in(last: int) -> Iterator[list[int]]:
+    """The steps of a run, which ends with an error in the last of them; every way looks at its weights in each."""
+    made, sound = [], drift.sound
 
-    def bar(*words: Any) -> Any:
-        found = made(*words)
-        ended = found.on_step_end
+    def breaking(policy: Any, step: int) -> None:
+        sound(policy, step)
+        made.append(step)
+        if step == last:
+            raise InterruptedError(last)
 
-        def on_step_end(args: Any, state: Any, control: Any, **more: Any) -> None:
-            ended(args, state, control, **more)
-            if state.global_step == last:
-                raise InterruptedError(last)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(drift, "sound", breaking)
+        yield made
 
-        monkeypatch.setattr(found, "on_step_end", on_step_end)
-        return found
 
-    monkeypatch.setattr(progress, "bar", bar)
+def curves() -> dict[str, str]:
+    """What was told by step; of the last start's steps alone is transformers' mean over the run."""
+    return {path: digest for path, digest in digests(trackers.LIVE / "rlhf/plots").items() if "train_loss" not in path}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -55,29 +64,25 @@ def test_a_broken_run_gives_the_bytes_of_an_unbroken_one(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("TRACKERS", "")
+    monkeypatch.chdir(tmp_path)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for out in (whole, broken):
         out.mkdir()
     home.run(WAYS[way], whole)
+    watched = curves()
     saving = WAYS[way].model_copy(update={"save": 2})
-    begun: list[str] = []
-    train = fitting.fit
-
-    def fit(trainer: Any, points: Any, where: checkpoints.Place, **more: Any) -> None:
-        begun.append(str(where.points()[-1]["step"]) if where.found else "anew")
-        train(trainer, points, where, **more)
-
-    monkeypatch.setattr(fitting, "fit", fit)
-    for last in (5, 7, 9):  # from the end of a pass, from within it after that, and from the end of the next
-        with monkeypatch.context() as patch, pytest.raises(InterruptedError):
-            break_after(patch, last)
+    # from the end of a pass, from within it after that, and from the end of the next; a step was told in vain each time
+    for first, last in ((1, 6), (5, 8), (7, 10)):
+        with broken_in(last) as steps:
             home.run(saving, broken)
+        assert steps == [*range(first, last + 1)]
         assert not list(broken.iterdir())
     home.run(saving, broken)
-    assert begun == ["anew", "4", "6", "8"]
     histories = [(out / "h.json").read_text(encoding="utf-8").splitlines() for out in (whole, broken)]
     assert histories[0] == histories[1]
     assert digests(whole) == digests(broken)
+    assert curves() == watched
     assert not list((tmp_path / "data" / "checkpoints").iterdir())
 
 
@@ -99,6 +104,22 @@ def test_the_checkpoints_stay_until_the_model_is_written(
     assert home.run(saving, tmp_path)[-1]["step"] == 10
 
 
-def test_ppo_makes_no_checkpoints_and_says_so(home: Home, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"rlhf\.save: found 2 with rlhf\.algorithm ppo.*take save: 0, or rloo"):
-        home.run(ONLINE.model_copy(update={"algorithm": "ppo", "save": 2}), tmp_path)
+def test_a_disk_that_is_full_at_a_checkpoint_of_ppo_costs_no_whole_one(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    saving = WAYS["ppo"].model_copy(update={"steps": 6, "save": 2})
+    keep = snapshots.keep
+
+    def full(*words: Any) -> None:
+        if words[-1][-1]["step"] == 4:
+            limit(2000)
+        keep(*words)
+
+    with monkeypatch.context() as patch, small_files() as limit:
+        patch.setattr(snapshots, "keep", full)
+        with pytest.raises(Refusal, match=r"no room on the disk for a checkpoint; .* goes on from the last checkpoint"):
+            home.run(saving, tmp_path)
+    [left] = (tmp_path / "data" / "checkpoints").glob("rlhf-*")
+    assert {path.name for path in left.iterdir()} == {"last", "lock"}
+    assert [point["step"] for point in home.run(saving, tmp_path)] == [*range(7), 6]

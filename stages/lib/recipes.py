@@ -112,7 +112,7 @@ class Online(Tuning):
     temperature: PositiveFloat
     beta: Annotated[float, Field(ge=0)]  # how firmly the policy is held to where it started
     max_kl: PositiveFloat  # nats for an answer; a run beyond it stops
-    save: Count  # 0 for ppo, which begins anew
+    save: Count
 
 
 class Offline(Tuning):
@@ -267,8 +267,6 @@ def undrawable(compute: Compute, rlhf: Online) -> Iterator[str]:
         yield f"{ppo}launch {compute.launch}; it runs in one process: take single, or rloo"
     if rlhf.algorithm == "ppo" and compute.precision == "fp16":
         yield f"{ppo}precision fp16, whose gradients it doesn't scale; take bf16 or fp32, or rloo"
-    if rlhf.algorithm == "ppo" and rlhf.save:
-        yield f"rlhf.save: found {rlhf.save} with rlhf.algorithm ppo, which makes no checkpoints; take save: 0, or rloo"
 
 
 def moving(base: Base) -> str:

@@ -52,6 +52,10 @@ class Place:
         places = [self.last, self.last.with_name("old")] if self.last else []
         return next((place for place in places if place.is_dir()), None)
 
+    def due(self, step: int, steps: int) -> bool:
+        """Whether a loop that logs every step makes a checkpoint after this one; from the last none would go on."""
+        return self.save > 0 and step % self.save == 0 and step < steps
+
     def points(self) -> list[Point]:
         """The history up to the checkpoint."""
         found = self.found
@@ -217,7 +221,7 @@ class Best:
             with safe_open(str(where.found / BEST), "pt") as opened:
                 kept = opened.metadata()
                 if launch.leads():
-                    self.weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                    self.weights = opened.get_tensors()
             self.step, self.loss = int(kept["step"]), float.fromhex(kept["loss"])
 
     def offer(self, step: int, loss: float) -> None:
@@ -225,14 +229,14 @@ class Best:
         if step and loss < self.loss:
             self.step, self.loss = step, loss
             if launch.leads():
-                self.weights = {name: weight.detach().to("cpu", copy=True) for name, weight in self.trained()}
+                self.weights = {name: weight.detach().to("cpu", copy=True) for name, weight in trained(self.model)}
 
     def restore(self) -> None:
         """Put the kept weights back."""
         import torch
 
         with torch.no_grad():
-            for name, weight in self.trained() if launch.leads() else ():
+            for name, weight in trained(self.model) if launch.leads() else ():
                 weight.copy_(self.weights[name])
 
     def write(self, path: Path) -> None:
@@ -242,6 +246,7 @@ class Best:
         if self.weights:
             save_file(self.weights, str(path), {"step": str(self.step), "loss": self.loss.hex()})
 
-    def trained(self) -> Iterator[tuple[str, Any]]:
-        """The weights that move, by name."""
-        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+
+def trained(model: Any) -> Iterator[tuple[str, Any]]:
+    """The weights that move, by name; those that are shared have one."""
+    return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)

@@ -98,7 +98,8 @@ def train(
         return [number - rewards.UNENDED * (not answer.ended) for number, answer in zip(total, answers, strict=True)]
 
     prompts = [models.encode_prompt(tokenizer, turns) for turns in asked]
-    ppo.train(learner, start(), tokenizer, prompts, judge, look, arguments, rlhf, seed, points)
+    with fitting.explained(where):
+        ppo.train(learner, start(), tokenizer, prompts, judge, look, arguments, rlhf, seed, points, where)
     return learner
 
 

@@ -5,16 +5,18 @@ page. Each step asks some prompts and draws answers; every token pays ``beta`` t
 policy prefers it to the frozen start, and the last one earns the answer's reward. A value head on the policy's own
 trunk says what was to be expected (generalised advantage estimation), advantages are whitened, and the batch is
 learned from several times under the clipped surrogate and the clipped value loss. With an adapter the start is the
-policy without it. Not covered: more than one process, fp16 (its gradients need scaling), resuming, and trackers of
-services, which are told nothing; ``live/rlhf`` holds everything.
+policy without it. A run that was killed goes on at its last checkpoint, to the same bytes (``snapshots.py``). Not
+covered: more than one process, fp16 (its gradients need scaling), and trackers of services, which are told nothing;
+``live/rlhf`` holds everything.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.lib import recipes
-from stages.lib.train import drift, rollouts, trackers, training
+from stages.lib.train import checkpoints, drift, rollouts, snapshots, trackers, training
 from stages.lib.train.rollouts import Answer
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def train(
     rlhf: recipes.Online,
     seed: int,
     points: list[training.Point],
+    where: checkpoints.Place,
 ) -> None:
     """Move the policy in place. ``arguments`` are those of the other trainers; every step adds a point."""
     import torch
@@ -72,16 +75,22 @@ def train(
     if args.gradient_checkpointing:
         policy.activation_checkpointing_enable()
         policy.enable_input_require_grads()
-    learned = [weight for weight in (*policy.parameters(), *head.parameters()) if weight.requires_grad]
+    both = torch.nn.ModuleDict({"policy": policy, "head": head})
+    learned = [weight for _, weight in checkpoints.trained(both)]
     kind, settings = Trainer.get_optimizer_cls_and_kwargs(args, policy)
     optimizer = kind(learned, **settings)
-    order = shuffled(len(prompts), seed)
-    watched = trackers.writer("rlhf", resume=False)
-    bar = tqdm(range(1, rlhf.steps + 1), desc="rlhf", unit="step", mininterval=1)
+    begun = snapshots.take_up(where, both, optimizer, points)
+    asked = rlhf.batch * rlhf.accumulate // rlhf.generations
+    order = islice(shuffled(len(prompts), seed), begun * asked, None)
+    watched = trackers.writer("rlhf", resume=begun > 0)
+    if watched is not None:
+        trackers.forget(trackers.LIVE / "rlhf", begun)
+    bar = tqdm(
+        range(begun + 1, rlhf.steps + 1), initial=begun, total=rlhf.steps, desc="rlhf", unit="step", mininterval=1
+    )
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = args.learning_rate * (1 - (step - 1) / rlhf.steps)
-        asked = rlhf.batch * rlhf.accumulate // rlhf.generations
         places = [place for _ in range(asked) for place in [next(order)] * rlhf.generations]
         policy.eval()
         with half:
@@ -110,6 +119,8 @@ def train(
             trackers.log(watched, step, training.rounded(found))
         bar.set_postfix_str(f"reward {found['reward']:.3f}, KL {kl:.2f}", refresh=False)
         drift.check(seen.get("kl_answer", kl), step, rlhf.max_kl)  # what is seen has the last word
+        if where.due(step, rlhf.steps):
+            snapshots.keep(where, both, optimizer, points)
     if watched is not None:
         watched.end()
     policy.eval()
