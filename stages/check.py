@@ -1,18 +1,19 @@
 """Read every dial before anything is spent.
 
-All of params.yaml and of the recipe that it names is held against the schemas, so that a wrong learning
-rate fails in the first second and not after the translation was paid. Its first output never changes: whatever
-waits for it runs after this stage, and runs again only for reasons of its own. Its second is the one file of launch/
-that the recipe names, so that an edit of another one reruns nothing. What is allowed and yet can change by itself, such
-as a branch for a revision, is told on stderr. Beside the files it looks for the trackers that the environment names.
-Not covered: whether the values are wise, and how much a published model reads (``make plan``).
+All of params.yaml and of the recipe that it names is held against the schemas, so that a wrong learning rate fails in
+the first second and not after the translation was paid. Its first output never changes: whatever waits for it runs
+after this stage, and runs again only for reasons of its own. Its second is the one file of launch/ that the recipe
+names, so that an edit of another one reruns nothing. What is allowed and yet can change by itself, such as a branch for
+a revision, is told on stderr, and so is a recipe that this machine can't train. Beside the files it looks for the
+trackers that the environment names. Not covered: whether the values are wise, and how much a published model reads
+(``make plan``).
 """
 
 import sys
 
-from stages.lib import contract, paramfile
+from stages.lib import contract, paramfile, weights
 from stages.lib.contract import Dep, Out, Refusal
-from stages.lib.recipes import moving
+from stages.lib.recipes import grounded, moving
 from stages.lib.train import launch, trackers
 
 
@@ -25,7 +26,11 @@ def main(dials: Dep, recipes: Dep, launches: Dep, checked: Out, config: Out) -> 
     # both are asked for their refusals alone
     launch.processes_named(recipe.compute, chosen)
     trackers.named()
-    if warning := moving(recipe.base):
+    warnings = [moving(recipe.base)]
+    if (found := grounded(recipe)) and weights.device(recipe.compute) == "cpu":
+        # no refusal: data may well be made here, and the model elsewhere
+        warnings += [f"this machine has no GPU, so its training stops here: {line}" for line in found]
+    for warning in filter(None, warnings):
         print(f"warning: recipes/{params.recipe}.yaml: {warning}", file=sys.stderr)
     config.write_bytes(chosen.read_bytes())
     checked.write_text("Every key of params.yaml and of its recipe has been read and is allowed.\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from stages.lib import determinism, models, recipes, weights
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
 from stages.lib.train import pretrain, rollouts, training
+from tests import families
 
 determinism.pin(1, "cpu", 1)  # the kernels were chosen in conftest.py, before torch was imported
 
@@ -31,6 +32,13 @@ SCRATCH = recipes.Scratch(
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     return models.train_tokenizer([*TEXTS, *["system\nuser\nassistant\n"] * 90], 400, 64)
+
+
+def test_a_model_is_loaded_without_chatter(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    families.build("qwen3", tmp_path)
+    capfd.readouterr()
+    models.load(tmp_path, COMPUTE)
+    assert "layers" not in capfd.readouterr().err  # of which transformers says that nobody cut them into shards
 
 
 def test_only_what_the_assistant_says_is_learned_with_its_end(tokenizer: Any) -> None:

@@ -52,6 +52,8 @@ def test_the_files_in_git_are_allowed(dials: Path) -> None:
         ("params.yaml", "lr:", "lr: fast", ["params.yaml: lr", '"fast" (str)', "'auto' or a number above 0"]),
         ("params.yaml", "lr:", "lr: -1.0", ["params.yaml: lr", "-1.0 (float)", "a number above 0"]),
         ("params.yaml", "seed:", 'seed: "1"', ["params.yaml: seed", '"1" (str)', "a whole number"]),
+        ("params.yaml", "seed:", "seed: -1", ["params.yaml: seed", "-1 (int)", "a whole number at least 0"]),
+        ("params.yaml", "seed:", "seed: 4294967296", ["params.yaml: seed", "(int)", "4294967296"]),
         ("params.yaml", "seed:", "seed: true", ["params.yaml: seed", "true (bool)", "a whole number"]),
         ("params.yaml", "seed:", "seed: 1\nlrr: 1", ["params.yaml: lrr", "no stage reads"]),
         ("params.yaml", "seed:", "", ["params.yaml: seed is missing", "a whole number"]),

@@ -134,6 +134,16 @@ def test_a_model_that_only_answers_may_lie_partly_in_the_cpus_memory() -> None:
     assert advice.fits(replace(asked, read=2000), 12 * memory.GIB) == "NO"  # a long row's logits have no room
 
 
+def test_what_fits_and_leaves_little_is_tight() -> None:
+    recipe = hub("Qwen/Qwen3-8B", method="qlora")
+    shape, _ = shapes.of(recipe.base)
+    found = [planned for planned in jobs.planned(recipe, shape, "bf16", 1, tables()) if planned[0].name == "sft"]
+    peak = memory.peak(found[0][0])
+    told = [plan.memory_table(found, room) for room in (peak / 0.95, peak / 0.85)]
+    assert [lines[1].split()[-1] for lines in told] == ["tight", "yes"]
+    assert [line for line in told[0] if line not in told[1]][-1:] == [f"  tight: {plan.FITS['tight']}"]
+
+
 def test_rlhf_has_its_judge_and_its_start_beside_it() -> None:
     recipe = hub("meta-llama/Llama-3.2-1B", method="full")
     shape, _ = shapes.of(recipe.base)
@@ -155,10 +165,11 @@ def test_hours_prices_and_dong(monkeypatch: pytest.MonkeyPatch) -> None:
     job = done[1][0]
     monkeypatch.setattr(jobs, "planned", lambda *_: [(job, work.Work(0, 4 * 3.6e15), "")])
     card = cards.Card("x", 80, bandwidth=1, fp32=1, fp16=1, bf16=1, price=2)
-    lines = plan.cost_table(recipe, done[1:2], [card], shape, 4, 0.5, 26300, tables())
-    assert lines[1].split() == ["x", "80", "2.0h", "2.0h", "16.00", "421"]  # 2 hours of 4 cards, for 2 dollars each
+    lines = plan.cost_table(recipe, done[1:2], [card], "x", shape, 4, 0.5, 26300, tables())
+    # 2 hours of 4 cards, for 2 dollars each
+    assert lines[1].split() == ["x", "<", "80", "2.0h", "2.0h", "16.00", "421"]
     small = cards.Card("y", 1, bandwidth=1, fp32=1, fp16=1, bf16=1, price=2)
-    lines = plan.cost_table(recipe, done[1:2], [small], shape, 4, 0.5, 26300, tables())
+    lines = plan.cost_table(recipe, done[1:2], [small], "x", shape, 4, 0.5, 26300, tables())
     assert lines[1].split() == ["y", "1", "2.0h*", "-", "-", "-"]
 
 

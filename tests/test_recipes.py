@@ -185,12 +185,15 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     ]  # fmt: skip
 
 
-def test_check_warns_of_a_branch_and_of_nothing_else(tmp_path: Path, root: Path, run: Callable[..., Any]) -> None:
+def test_check_warns_of_a_branch_and_of_a_gpu_that_is_missing_and_of_nothing_else(
+    tmp_path: Path, root: Path, run: Callable[..., Any]
+) -> None:
     (tmp_path / "recipes").symlink_to(root / "recipes")
     dials = (root / "params.yaml").read_text(encoding="utf-8")
     words = ["stages.check", "params.yaml", "recipes", root / "launch", "data/checked", "data/launch.yaml"]
-    for name, warned in (("tiny", 0), ("qwen3-0.6b-lora", 0), ("sailor2-8b-lora", 1)):
+    for name, warned in (("tiny", 0), ("qwen3-0.6b-lora", 0), ("qwen3-1.7b-qlora", 3), ("sailor2-8b-lora", 1)):
         (tmp_path / "params.yaml").write_text(dials.replace("recipe: tiny", f"recipe: {name}", 1), encoding="utf-8")
-        told = run(tmp_path, *words)
+        told = run(tmp_path, *words, CUDA_VISIBLE_DEVICES="")
         assert (told.returncode, len(told.stderr.splitlines())) == (0, warned), told.stderr
+        assert told.stderr.count("no GPU, so its training stops here: ") == (3 if "qlora" in name else 0)
     assert told.stderr.startswith("warning: recipes/sailor2-8b-lora.yaml: base.revision: main of sail/Sailor2-8B-Chat")

@@ -8,6 +8,7 @@ price``).
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,6 +26,11 @@ COLUMNS = {
 LEGEND = """  peak = weights + lora + optim + other + fixed + the most of: grads + activ + head; answer; read
   other: the reward model, and the frozen start of full training; fixed: driver, shards put together
   answer: keys and values while answers are made; read: logits of held-out text and of questions"""
+FITS = {
+    "slow": "it works, with a part of the weights in the CPU's memory, and takes many times as long",
+    "tight": "less than a tenth of the memory is left over, of which a screen may take some",
+}
+TIGHT = 0.9  # of a card's memory
 DONG = 26300.0  # for a dollar, where params.yaml has no spend.dong
 WIDTH = 100
 
@@ -83,7 +89,7 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
         return "\n".join(line.rstrip() for line in [*lines, "No card is used: compute.device is cpu."])
     rented = f"{processes} cards" if processes > 1 else "one card"
     lines += [f"Hours and prices on {rented} at {mfu:.0%} of peak; prices are estimates, see tools/planning/gpus.yaml"]
-    lines += cost_table(recipe, found, cards.known().values(), shape, processes, mfu, dong, sets)
+    lines += cost_table(recipe, found, cards.known().values(), card.name, shape, processes, mfu, dong, sets)
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -102,17 +108,18 @@ def read(named: str | None) -> tuple[str, recipes.Recipe, float, bool]:
 def memory_table(found: list[Planned], room: float) -> list[str]:
     """A line for each stage: each part, and whether it fits."""
     rows: list[tuple[str, ...]] = [("stage", *COLUMNS.values(), "peak", "fits")]
-    slow = False
+    seen: set[str] = set()
     for job, *_ in found:
         if job.name == "base" and job.tuning is None:
             rows.append((job.name, *["-"] * (len(COLUMNS) + 1), "CPU"))
             continue
         parts, fits = memory.parts(job), advice.fits(job, room)
-        slow |= fits == "slow"
+        if fits == "yes" and memory.peak(job) > TIGHT * room:
+            fits = "tight"
+        seen.add(fits)
         cells = [gib(parts.get(key, 0)) for key in COLUMNS]
         rows.append((job.name, *cells, gib(memory.peak(job)), fits))
-    told = ["  slow: it works, with a part of the weights in the CPU's memory, and takes many times as long"] * slow
-    return [*aligned(rows), *LEGEND.splitlines(), *told]
+    return [*aligned(rows), *LEGEND.splitlines(), *(f"  {word}: {told}" for word, told in FITS.items() if word in seen)]
 
 
 def machine_lines(
@@ -149,6 +156,7 @@ def cost_table(
     recipe: recipes.Recipe,
     found: list[Planned],
     rented: Iterable[cards.Card],
+    chosen: str,
     shape: shapes.Shape,
     processes: int,
     mfu: float,
@@ -176,8 +184,9 @@ def cost_table(
         price = sum(each) * processes * card.price  # all are rented, also while one of them works
         cost = "free" if not card.price else f"{price:,.2f}"
         told = (clock(sum(each)), cost, f"{price * dong / 1000:,.0f}") if whole else ("-", "-", "-")
-        rows.append((card.name, f"{card.memory:.0f}", *cells, *told))
-    return [*aligned(rows), "  * does not fit that card; ~ fits partly, and takes many times as long"]
+        name = f"{card.name} <" if card.name == chosen else card.name
+        rows.append((name, f"{card.memory:.0f}", *cells, *told))
+    return [*aligned(rows), "  * does not fit that card; ~ fits partly, and takes many times as long; < is planned for"]
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -217,4 +226,5 @@ def clock(hours: float) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `make plan | head` wants no more, and no traceback
     sys.exit(main())

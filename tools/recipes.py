@@ -6,6 +6,7 @@ for. A recipe of any other name is somebody's own and is left alone, as is `tiny
 keys that a task asks for (`mode`, `grow`, `rlhf.rewards`): those are edited in a copy under a name of one's own.
 """
 
+import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -221,13 +222,16 @@ def scalar(value: object) -> str:
 
 def main(words: list[str]) -> int:
     """The exit code: 1 where ``--check`` finds a file that differs."""
+    parser = argparse.ArgumentParser(prog="python -m tools.recipes", description="Write published models' recipes.")
+    parser.add_argument("--check", action="store_true", help="write nothing, and say which files differ from the table")
+    check = parser.parse_args(words).check
     wanted = files()
     stale = [
         name
         for name, content in wanted.items()
         if not (path := FOLDER / name).is_file() or path.read_text(encoding="utf-8") != content
     ]
-    if "--check" in words:
+    if check:
         if stale:
             print(f"recipes/: {', '.join(stale)} differ; run `python -m tools.recipes`", file=sys.stderr)
         return int(bool(stale))

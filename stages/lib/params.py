@@ -25,6 +25,7 @@ from stages.lib.sources.licences import LICENCES, OWN
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Lr = Literal["auto"] | PositiveFloat
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]  # what every library takes
 Runner = Literal["local", "ray"]
 Variable = Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -171,7 +172,7 @@ class Translate(Section):
 class Generate(Section):
     """Self-instruct: how many requests, what each shows the teacher, and how unlike the pool an answer must be."""
 
-    seed: int
+    seed: Seed
     licence: Licence
     wanted: PositiveInt
     rounds: PositiveInt
@@ -245,7 +246,7 @@ class Decontaminate(Section):
 class Split(Section):
     """Shares of the groups that are held out."""
 
-    seed: int
+    seed: Seed
     validation: Share
     preferences: Share
 
@@ -256,7 +257,7 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     recipe: str
-    seed: int
+    seed: Seed
     lr: Lr
     engine: Runner
     licences: Licences

@@ -198,7 +198,8 @@ def unfindable(base: Hub) -> Iterator[str]:
         yield (
             f"base.repo: found {base.repo!r}: no such folder; `python -m tools.convert OWNER/NAME REVISION {base.repo}`"
             " makes it of a model that was published as pickles. Else correct the path, which is seen from the"
-            " repository's root and has no ~, or name a hub repository as owner/name"
+            " repository's root and has no ~, or name a hub repository as owner/name; in the copies of the repository"
+            " that --temp and --queue make, data/ is not there: name the folder from / on"
         )
     elif not base.revision:
         yield f"base.revision: found '' with {base.repo}; name a commit of it, or a branch such as main"
@@ -267,6 +268,15 @@ def undrawable(compute: Compute, rlhf: Online) -> Iterator[str]:
         yield f"{ppo}launch {compute.launch}; it runs in one process: take single, or rloo"
     if rlhf.algorithm == "ppo" and compute.precision == "fp16":
         yield f"{ppo}precision fp16, whose gradients it doesn't scale; take bf16 or fp32, or rloo"
+
+
+def grounded(recipe: Recipe) -> list[str]:
+    """What can't be followed on a machine without a GPU by a recipe that takes one where there is one."""
+    if recipe.compute.device == "cpu":
+        return []
+    compute = recipe.compute.model_copy(update={"device": "cpu"})
+    tunings = (recipe.sft, recipe.reward, recipe.rlhf)
+    return list(dict.fromkeys(line for tuning in tunings for line in untrainable(compute, tuning)))
 
 
 def moving(base: Base) -> str:

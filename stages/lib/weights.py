@@ -24,9 +24,9 @@ LOGITS = 1 << 26  # numbers at once: a quarter of a GB in fp32
 OVERFLOWS = ("gemma3", "gemma3_text")  # families whose layers add up to more than fp16 can hold
 HELD = 0.9  # of the GPU's free memory may go to weights
 
-# As soon as they are imported one tells of kernels that nothing here needs and at every layer that int8 casts to fp16,
-# and the other what `whole` refuses or expects.
-for library in ("bitsandbytes", "transformers.modeling_utils"):
+# As soon as they are imported the first tells of kernels that nothing here needs and at every layer that int8 casts to
+# fp16, and the second what `whole` refuses or expects; once it is quiet, the third tells of shards that nobody made.
+for library in ("bitsandbytes", "transformers.modeling_utils", "transformers.distributed.tensor_parallel"):
     logging.getLogger(library).setLevel(logging.ERROR)
 
 
