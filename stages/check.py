@@ -29,7 +29,7 @@ def main(dials: Dep, recipes: Dep, launches: Dep, checked: Out, config: Out) -> 
     warnings = [moving(recipe.base)]
     if (found := grounded(recipe)) and weights.device(recipe.compute) == "cpu":
         # no refusal: data may well be made here, and the model elsewhere
-        warnings += [f"this machine has no GPU, so its training stops here: {line}" for line in found]
+        warnings += [f"training can't run on this machine, which has no GPU: {line}" for line in found]
     for warning in filter(None, warnings):
         print(f"warning: recipes/{params.recipe}.yaml: {warning}", file=sys.stderr)
     config.write_bytes(chosen.read_bytes())

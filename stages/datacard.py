@@ -18,14 +18,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.lib import contract, params, records
+from stages.lib import contract, licences, params, records
 from stages.lib.clean import pii
 from stages.lib.contract import Dep, Out
 from stages.lib.records import Record
 from stages.lib.report import losses, subjects, topics
 from stages.lib.report.losses import Losses
 from stages.lib.report.subjects import Lexicon
-from stages.lib.sources import licences
 from stages.lib.text import vietnamese
 
 BINS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)  # where a bar of the lengths begins, in syllables

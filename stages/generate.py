@@ -23,9 +23,9 @@ from stages.lib.generate import briefs, evolution, seeds, tasks
 from stages.lib.generate.briefs import Brief, Briefs, Lists
 from stages.lib.generate.pool import Kept, Pool, new_pool
 from stages.lib.generate.tasks import Task
+from stages.lib.licences import allowed
 from stages.lib.params import Generate, Licences, Spend, Teacher
 from stages.lib.records import Message, Record, Verdict
-from stages.lib.sources.licences import allowed
 from stages.lib.teachers.bill import Bill
 from stages.lib.teachers.journal import Entry, Journal, home
 from stages.lib.teachers.requests import Failure, Prompt, key

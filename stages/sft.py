@@ -3,7 +3,7 @@
 Only what the assistant says is learned, its end of turn included; in ``text`` mode all of a plain text is, as in
 pretraining. ``full`` moves every weight; ``lora`` and ``qlora`` train adapters, which are merged into the model and
 kept beside it in ``adapter/``. With ``save`` a run that was killed goes on at its last checkpoint, to the same bytes.
-Not covered: how rows are made (``lessons.py``), packed (``packing.py``) and resumed (``checkpoints.py``).
+Not covered, in ``stages/lib/train``: how rows are made (lessons), packed (packing) and resumed (checkpoints).
 """
 
 import sys

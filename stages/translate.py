@@ -17,9 +17,9 @@ from typing import IO
 
 from stages.lib import contract, records
 from stages.lib.contract import Dep, Out, Refusal, Word
+from stages.lib.licences import allowed
 from stages.lib.params import Licences, Spend, Teacher, Translate
 from stages.lib.records import Record
-from stages.lib.sources.licences import allowed
 from stages.lib.teachers.bill import Bill
 from stages.lib.teachers.journal import Journal, home
 from stages.lib.teachers.requests import Failure, Prompt

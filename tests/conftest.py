@@ -20,11 +20,13 @@ os.environ.update(
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tqdm import tqdm
 
 from tests.faulty import Faulty
 from tests.scripted import Bench
@@ -35,6 +37,8 @@ PARTS += [".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"]
 
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
+# tqdm's own is shared with forked processes: one that a test kills would keep it, and every later bar wait for ever
+tqdm.set_lock(threading.RLock())
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -40,7 +40,7 @@ LONG = "found 4096; the model reads at most 2048 tokens, so lower it"
         ("qwen3-8b-qlora", {"base.revision": "main"}, "rtx-3090", 1, "base.revision: main of Qwen/Qwen3-8B"),
         ("qwen3-8b-qlora", {}, "rtx-3090", 4, "compute.launch: single keeps to one of the 4 cards"),
         ("qwen3-8b-lora", {"compute.launch": "ddp"}, "rtx-3090", 1, "this plan is for one: GPUS=4 is for four"),
-        ("qwen3-8b-qlora", {}, "cpu", 1, "without a GPU training stops: sft.optimizer: found paged_adamw8bit"),
+        ("qwen3-8b-qlora", {}, "cpu", 1, "without a GPU training can't run: sft.optimizer: found paged_adamw8bit;"),
         ("qwen3-0.6b-lora", {}, "cpu", 1, ""),
         ("tiny", {}, "cpu", 1, ""),
         ("tiny", {}, "a100-80", 1, "keeps this recipe to the CPU, also beside this card: a100-80"),

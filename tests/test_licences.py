@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib import paramfile, params, records
+from stages.lib import licences, paramfile, params, records
 from stages.lib.contract import Refusal
-from stages.lib.sources import licences
 from tests.conftest import Run
 
 

@@ -165,11 +165,11 @@ def test_hours_prices_and_dong(monkeypatch: pytest.MonkeyPatch) -> None:
     job = done[1][0]
     monkeypatch.setattr(jobs, "planned", lambda *_: [(job, work.Work(0, 4 * 3.6e15), "")])
     card = cards.Card("x", 80, bandwidth=1, fp32=1, fp16=1, bf16=1, price=2)
-    lines = plan.cost_table(recipe, done[1:2], [card], "x", shape, 4, 0.5, 26300, tables())
+    lines = plan.cost_table(recipe, done[1:2], [card], card, shape, 4, 0.5, 26300, tables())
     # 2 hours of 4 cards, for 2 dollars each
     assert lines[1].split() == ["x", "<", "80", "2.0h", "2.0h", "16.00", "421"]
     small = cards.Card("y", 1, bandwidth=1, fp32=1, fp16=1, bf16=1, price=2)
-    lines = plan.cost_table(recipe, done[1:2], [small], "x", shape, 4, 0.5, 26300, tables())
+    lines = plan.cost_table(recipe, done[1:2], [small], None, shape, 4, 0.5, 26300, tables())
     assert lines[1].split() == ["y", "1", "2.0h*", "-", "-", "-"]
 
 

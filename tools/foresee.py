@@ -21,8 +21,8 @@ from stages.lib import records
 from stages.lib.generate import briefs, evolution, seeds
 from stages.lib.generate.pool import new_pool
 from stages.lib.generate.tasks import Task
+from stages.lib.licences import allowed
 from stages.lib.params import Params
-from stages.lib.sources.licences import allowed
 from stages.lib.teachers import costs
 from stages.lib.teachers.journal import Journal
 from stages.lib.teachers.journal_index import Entry, slot

@@ -28,7 +28,7 @@ LEGEND = """  peak = weights + lora + optim + other + fixed + the most of: grads
   answer: keys and values while answers are made; read: logits of held-out text and of questions"""
 FITS = {
     "slow": "it works, with a part of the weights in the CPU's memory, and takes many times as long",
-    "tight": "less than a tenth of the memory is left over, of which a screen may take some",
+    "tight": "less than a tenth of the memory is left over, of which a screen or other programs take some",
 }
 TIGHT = 0.9  # of a card's memory
 DONG = 26300.0  # for a dollar, where params.yaml has no spend.dong
@@ -89,7 +89,8 @@ def page(named: str | None, gpu: str | None, processes: int, mfu: float) -> str:
         return "\n".join(line.rstrip() for line in [*lines, "No card is used: compute.device is cpu."])
     rented = f"{processes} cards" if processes > 1 else "one card"
     lines += [f"Hours and prices on {rented} at {mfu:.0%} of peak; prices are estimates, see tools/planning/gpus.yaml"]
-    lines += cost_table(recipe, found, cards.known().values(), card.name, shape, processes, mfu, dong, sets)
+    mine = chosen or cards.driven(card.name, card.memory)
+    lines += cost_table(recipe, found, cards.known().values(), mine, shape, processes, mfu, dong, sets)
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -156,7 +157,7 @@ def cost_table(
     recipe: recipes.Recipe,
     found: list[Planned],
     rented: Iterable[cards.Card],
-    chosen: str,
+    mine: cards.Card | None,
     shape: shapes.Shape,
     processes: int,
     mfu: float,
@@ -184,9 +185,10 @@ def cost_table(
         price = sum(each) * processes * card.price  # all are rented, also while one of them works
         cost = "free" if not card.price else f"{price:,.2f}"
         told = (clock(sum(each)), cost, f"{price * dong / 1000:,.0f}") if whole else ("-", "-", "-")
-        name = f"{card.name} <" if card.name == chosen else card.name
+        name = f"{card.name} <" if card == mine else card.name
         rows.append((name, f"{card.memory:.0f}", *cells, *told))
-    return [*aligned(rows), "  * does not fit that card; ~ fits partly, and takes many times as long; < is planned for"]
+    legend = "  * does not fit that card; ~ fits partly, and takes many times as long"
+    return [*aligned(rows), legend + "; < is the one above" * (mine is not None)]
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from stages.lib import paramfile
 from stages.lib.contract import Refusal
+from stages.lib.licences import allowed
 from stages.lib.params import Params
-from stages.lib.sources.licences import allowed
 from stages.lib.teachers import account, prices, spend
 from stages.lib.teachers.journal import Journal, home
 from tools import estimate, foresee

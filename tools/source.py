@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from stages import pull
-from stages.lib import paramfile, params
+from stages.lib import licences, paramfile, params
 from stages.lib.contract import Refusal, suggest
-from stages.lib.sources import licences
 
 CATALOGUE = Path(__file__).with_name("catalogue.yaml")
 SAMPLE = "data/sample/"

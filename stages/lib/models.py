@@ -3,7 +3,7 @@
 Weights are safetensors only, code from a model's folder is never run, and what is saved holds no path of
 this machine. A conversation is rendered by the tokenizer's own chat template; the one defined here is ChatML
 (https://github.com/openai/openai-python/blob/v0.28.1/chatml.md) with the ``{% generation %}`` marks by which
-transformers tells the assistant's tokens from the rest. Not covered: training (``training.py``).
+transformers tells the assistant's tokens from the rest. Not covered: training (``stages/lib/train``).
 """
 
 import itertools

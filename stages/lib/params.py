@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from stages.lib.contract import suggest
-from stages.lib.sources.licences import LICENCES, OWN
+from stages.lib.licences import LICENCES, OWN
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]

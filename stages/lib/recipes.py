@@ -276,7 +276,8 @@ def grounded(recipe: Recipe) -> list[str]:
         return []
     compute = recipe.compute.model_copy(update={"device": "cpu"})
     tunings = (recipe.sft, recipe.reward, recipe.rlhf)
-    return list(dict.fromkeys(line for tuning in tunings for line in untrainable(compute, tuning)))
+    found = dict.fromkeys(line for tuning in tunings for line in untrainable(compute, tuning))
+    return [line.replace(" with compute.device cpu", "") for line in found]  # which is not what the recipe says
 
 
 def moving(base: Base) -> str:

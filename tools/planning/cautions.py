@@ -21,7 +21,7 @@ def warnings(recipe: recipes.Recipe, shape: Shape, card: Card, precision: str, p
         yield told
     yield from beyond(recipe, shape)
     if not card.fp16:
-        yield from (f"without a GPU training stops: {told}" for told in recipes.grounded(recipe))
+        yield from (f"without a GPU training can't run: {told}" for told in recipes.grounded(recipe))
     if precision == "bf16" and not card.bf16 and card.fp16:
         other = changed(recipe, "compute", precision="auto")
         heeded = other is not None and not list(meant(other, shape, card, card.precision("auto")))

@@ -8,7 +8,7 @@ generator at the start of the epoch, without which the batches would come in ano
 safetensors or with ``weights_only``: a checkpoint can't run code. One process at a time works on a run, and what
 nobody went on with for a month is removed. A run's checkpoints go when its outputs are written; where DVC can't keep
 these, for a full disk, they are still in their place: make room, and `dvc commit -f` keeps them. Not covered: the state
-of another number of processes, which is another key.
+of another number of processes, which is another key; a paged optimizer's states, which bitsandbytes puts back whole.
 """
 
 import fcntl

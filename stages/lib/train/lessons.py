@@ -3,7 +3,7 @@
 A conversation longer than the context ends where the context does, also within an answer: its beginning is as true
 as the whole, and no end of turn is learned where there is none. What that costs is counted. A text loses nothing:
 it goes on in the next row. What was not learned from is judged the same way, token by token. Not covered: how a
-conversation is rendered (``models.py``).
+conversation is rendered (``stages/lib/models.py``).
 """
 
 from array import array
