@@ -13,7 +13,7 @@ import sys
 
 from stages.lib import contract, paramfile, weights
 from stages.lib.contract import Dep, Out, Refusal
-from stages.lib.recipes import grounded, moving
+from stages.lib.recipes import Recipe, grounded, moving
 from stages.lib.train import launch, trackers
 
 
@@ -26,14 +26,19 @@ def main(dials: Dep, recipes: Dep, launches: Dep, checked: Out, config: Out) -> 
     # both are asked for their refusals alone
     launch.processes_named(recipe.compute, chosen)
     trackers.named()
-    warnings = [moving(recipe.base)]
-    if (found := grounded(recipe)) and weights.device(recipe.compute) == "cpu":
-        # no refusal: data may well be made here, and the model elsewhere
-        warnings += [f"training can't run on this machine, which has no GPU: {line}" for line in found]
-    for warning in filter(None, warnings):
+    for warning in filter(None, [moving(recipe.base), *elsewhere(recipe)]):
         print(f"warning: recipes/{params.recipe}.yaml: {warning}", file=sys.stderr)
     config.write_bytes(chosen.read_bytes())
     checked.write_text("Every key of params.yaml and of its recipe has been read and is allowed.\n", encoding="utf-8")
+
+
+def elsewhere(recipe: Recipe) -> list[str]:
+    """Why training can't run on this machine. No refusal: data may well be made here, and the model elsewhere."""
+    try:
+        found = grounded(recipe) if weights.device(recipe.compute) == "cpu" else []
+    except Refusal as refused:
+        return [f"training can't run on this machine: {refused}"]
+    return [f"training can't run on this machine, which has no GPU that torch can use: {line}" for line in found]
 
 
 if __name__ == "__main__":

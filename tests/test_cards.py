@@ -8,7 +8,7 @@ from tools.planning import cards
 
 def test_the_cards_that_many_have_are_there() -> None:
     found = cards.known()
-    common = {"rtx-3060", "rtx-3080", "rtx-4060", "rtx-4060-ti-16", "rtx-4080", "rtx-5090", "a6000", "l40s", "t4"}
+    common = {"rtx-3060", "rtx-3070", "rtx-4060", "rtx-4060-ti-16", "rtx-4080", "rtx-5090", "a6000", "l40s", "t4"}
     assert common <= set(found)
     for card in found.values():
         assert 7 < card.memory < 200 and card.bandwidth > 250
@@ -24,7 +24,7 @@ def test_the_cards_that_many_have_are_there() -> None:
         ("NVIDIA-A100-80GB", "did you mean 'a100-80'?"),
         ("a100", "did you mean 'a100-40' or 'a100-80'?"),
         ("rtx-4060-ti", "did you mean 'rtx-4060-ti-16'?"),
-        ("rtx-4070", "h200; take one of them, or add a line there"),  # like rtx-4090, and another card
+        ("rtx-4050", "h200; take one of them, or add a line there"),  # like rtx-4090, and another card
         ("b100", "h200; take one of them, or add a line there"),
     ],
 )

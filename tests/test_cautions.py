@@ -49,6 +49,10 @@ LONG = "found 4096; the model reads at most 2048 tokens, so lower it"
         ("gemma-3-1b-qlora", {}, "t4", 1, "found bf16, which t4 does not have: take fp32, or a newer card"),
         ("pythia-410m-lora", PPO | {"compute.precision": "bf16"}, "v100", 1, "take fp32, or a newer card"),
         # what auto means on the card
+        ("qwen3-0.6b-lora", {}, "v100", 1, "v100 has compute capability 7.0, for which torch's usual build has no"),
+        ("qwen3-0.6b-lora", {}, "p100", 1, "p100 has compute capability 6.0, and int8 asks for 7.5"),
+        ("qwen3-0.6b-lora", {}, "t4", 1, ""),
+        ("qwen3-0.6b-lora", {"compute.device": "cpu"}, "v100", 1, "compute.device: cpu keeps"),
         ("pythia-410m-lora", PPO, "v100", 1, "auto is fp16 on v100: rlhf.algorithm: found ppo with compute.precision"),
         ("pythia-410m-lora", PPO, "rtx-3060", 1, ""),
         ("pythia-410m-lora", PPO | {"compute.device": "cpu"}, "v100", 1, "compute.device: cpu keeps"),

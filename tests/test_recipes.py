@@ -195,6 +195,6 @@ def test_check_warns_of_a_branch_and_of_a_gpu_that_is_missing_and_of_nothing_els
         (tmp_path / "params.yaml").write_text(dials.replace("recipe: tiny", f"recipe: {name}", 1), encoding="utf-8")
         told = run(tmp_path, *words, CUDA_VISIBLE_DEVICES="")
         assert (told.returncode, len(told.stderr.splitlines())) == (0, warned), told.stderr
-        hopeless = told.stderr.count("training can't run on this machine, which has no GPU: ")
+        hopeless = told.stderr.count("training can't run on this machine, which has no GPU that torch can use: ")
         assert hopeless == (3 if "qlora" in name else 0)
     assert told.stderr.startswith("warning: recipes/sailor2-8b-lora.yaml: base.revision: main of sail/Sailor2-8B-Chat")

@@ -31,10 +31,31 @@ for library in ("bitsandbytes", "transformers.modeling_utils", "transformers.dis
 
 
 def device(compute: Compute) -> str:
-    """Where tensors go."""
+    """Where tensors go; a GPU for which the installed torch was not built is refused before its first kernel fails."""
     import torch
 
-    return "cuda" if compute.device == "auto" and torch.cuda.is_available() else "cpu"
+    if compute.device != "auto" or not torch.cuda.is_available():
+        return "cpu"
+    if torch.version.cuda and not built(torch.cuda.get_device_capability(), torch.cuda.get_arch_list()):
+        major, minor = torch.cuda.get_device_capability()
+        raise Refusal(
+            f"compute.device: found auto, and torch {torch.__version__} has no kernels for this GPU,"
+            f" {torch.cuda.get_device_name()} (compute capability {major}.{minor}): install a build of the same version"
+            " that has them (README.md: for cards before Turing it is CUDA 12.6's), or set compute.device to cpu"
+        )
+    return "cuda"
+
+
+def built(capability: tuple[int, int], kernels: Iterable[str]) -> bool:
+    """Whether kernels like ``sm_75`` or, for any newer card, ``compute_75`` run on a card of this compute capability.
+
+    Source: https://docs.nvidia.com/cuda/cuda-c-best-practices-guide/#cuda-compatibility-and-upgrades
+    """
+    for kind, digits in (kernel.split("_", 1) for kernel in kernels):
+        major, minor = divmod(int("".join(filter(str.isdigit, digits))), 10)
+        if capability >= (major, minor) and (kind == "compute" or capability[0] == major):
+            return True
+    return False
 
 
 def precision(compute: Compute) -> Literal["fp32", "bf16", "fp16"]:

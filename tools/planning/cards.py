@@ -30,6 +30,7 @@ class Card:
     fp16: float = 0.0
     bf16: float = 0.0
     price: float = 0.0  # dollars an hour
+    capability: float = 7.5  # CUDA's; said of cards that have less
     note: str = ""
 
     def precision(self, wanted: str) -> str:
@@ -75,7 +76,8 @@ def at_hand(device: str) -> Card:
 
         if torch.cuda.is_available():
             found = torch.cuda.get_device_properties(0)
-            modern = found.major >= 8
-            return Card(found.name, found.total_memory / GIB, fp16=1.0, bf16=float(modern))
+            capability = float(f"{found.major}.{found.minor}")
+            bf16 = float(found.major >= 8)
+            return Card(found.name, found.total_memory / GIB, fp16=1.0, bf16=bf16, capability=capability)
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return Card("this machine's CPU", pages * size / GIB, fp32=1.0)

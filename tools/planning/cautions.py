@@ -11,6 +11,7 @@ from tools.planning.advice import changed
 from tools.planning.cards import Card
 from tools.planning.shapes import Shape
 
+TURING = 7.5  # the compute capability from which on torch's build on PyPI, and LLM.int8, have kernels
 READING = ("sft", "reward", "rlhf", "benchmark")  # each holds its context against what the model reads
 
 
@@ -28,6 +29,10 @@ def warnings(recipe: recipes.Recipe, shape: Shape, card: Card, precision: str, p
         take = "auto or fp32" if heeded else "fp32"
         yield f"compute.precision: found bf16, which {card.name} does not have: take {take}, or a newer card"
     yield from meant(recipe, shape, card, precision)
+    if recipe.compute.device == "auto" and card.fp16 and card.capability < TURING:
+        old = f"{card.name} has compute capability {card.capability}"
+        yield f"{old}, for which torch's usual build has no kernels: take that for CUDA 12.6 (README.md)"
+        yield f"{old}, and int8 asks for {TURING}, says bitsandbytes: benchmark@int8 may stop there"
     if recipe.compute.device == "cpu" and card.fp16:
         yield f"compute.device: cpu keeps this recipe to the CPU, also beside this card: {card.name}"
     if launch == "single" and processes > 1:
