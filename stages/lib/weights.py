@@ -32,9 +32,11 @@ for library in ("bitsandbytes", "transformers.modeling_utils", "transformers.dis
 
 def device(compute: Compute) -> str:
     """Where tensors go; a GPU for which the installed torch was not built is refused before its first kernel fails."""
+    if compute.device == "cpu":
+        return "cpu"
     import torch
 
-    if compute.device != "auto" or not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         return "cpu"
     if torch.version.cuda and not built(torch.cuda.get_device_capability(), torch.cuda.get_arch_list()):
         major, minor = torch.cuda.get_device_capability()
