@@ -26,13 +26,13 @@ def main(dials: Dep, recipes: Dep, launches: Dep, checked: Out, config: Out) -> 
     # both are asked for their refusals alone
     launch.processes_named(recipe.compute, chosen)
     trackers.named()
-    for warning in filter(None, [moving(recipe.base), *elsewhere(recipe)]):
+    for warning in filter(None, [moving(recipe.base), *untrainable_here(recipe)]):
         print(f"warning: recipes/{params.recipe}.yaml: {warning}", file=sys.stderr)
     config.write_bytes(chosen.read_bytes())
     checked.write_text("Every key of params.yaml and of its recipe has been read and is allowed.\n", encoding="utf-8")
 
 
-def elsewhere(recipe: Recipe) -> list[str]:
+def untrainable_here(recipe: Recipe) -> list[str]:
     """Why training can't run on this machine. No refusal: data may well be made here, and the model elsewhere."""
     try:
         found = grounded(recipe) if weights.device(recipe.compute) == "cpu" else []

@@ -1,6 +1,5 @@
 """Several processes learn what one learns, go on where they were killed, and end together."""
 
-import json
 import signal
 import time
 from pathlib import Path
@@ -61,42 +60,7 @@ def runs(start: Path, root: Path) -> dict[str, Path]:
 def test_two_processes_learn_what_one_learns(
     runs: dict[str, Path], one: str, many: str, apart: float, weights_apart: float
 ) -> None:
-    from safetensors.torch import load_file
-
-    curves = [json.loads((runs[name] / "history.json").read_text(encoding="utf-8")) for name in (one, many)]
-    assert [point["step"] for point in curves[0]] == [point["step"] for point in curves[1]]
-    for alone, shared in zip(*curves, strict=True):
-        for key, times in {"loss": 1, "eval_loss": 1, "grad_norm": 5, "learning_rate": 0}.items():
-            assert (key in alone) == (key in shared)
-            assert alone.get(key, 0) == pytest.approx(shared.get(key, 0), abs=times * apart), (alone["step"], key)
-    assert curves[0][-1]["eval_loss"] < curves[0][0]["eval_loss"] - 0.1
-    files = [
-        sorted(str(path.relative_to(runs[name])) for path in (runs[name] / "model").rglob("*")) for name in (one, many)
-    ]
-    assert files[0] == files[1]
-    for file in (name for name in files[0] if name.endswith(".safetensors")):
-        alone, shared, before = (
-            load_file(path) for path in (runs[one] / file, runs[many] / file, runs[one] / "base/model.safetensors")
-        )
-        assert alone.keys() == shared.keys()
-        assert max(abs(alone[key] - shared[key]).max() for key in alone) < weights_apart
-        if file == "model/model.safetensors":
-            assert max(abs(alone[key] - before[key]).max() for key in alone) > 1e-3
-    configs = [(runs[name] / "model/config.json").read_text(encoding="utf-8") for name in (one, many)]
-    assert configs[0] == configs[1]
-
-
-def processes_in(folder: Path) -> set[int]:
-    """The processes whose current folder it is."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if (entry / "cwd").readlink() == folder and b"stages.sft" in (entry / "cmdline").read_bytes():
-                    found.add(int(entry.name))
-            except OSError:  # it has ended since, or is another user's
-                continue
-    return found
+    toy_stage.alike(runs[one], runs[many], apart, weights_apart)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -107,43 +71,23 @@ def test_the_processes_end_with_the_stage(start: Path, root: Path, how: signal.S
     for line in process.stdout:
         if "rows a step" in line:
             break
-    assert len(processes_in(folder)) >= 3  # the stage, which is the launcher now, and two that it started
+    assert len(toy_stage.processes_in(folder)) >= 3  # the stage, which is the launcher now, and two that it started
     process.send_signal(how)
     process.communicate(timeout=60)
     assert process.returncode != 0
     limit = time.monotonic() + 30
-    while processes_in(folder) and time.monotonic() < limit:
+    while toy_stage.processes_in(folder) and time.monotonic() < limit:
         time.sleep(0.1)
-    assert not processes_in(folder)
+    assert not toy_stage.processes_in(folder)
     assert not (folder / "model").exists() and not (folder / "history.json").exists()
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp2"])
-def test_processes_that_were_killed_go_on_to_the_same_bytes(runs: dict[str, Path], root: Path, name: str) -> None:
-    folder = toy_stage.copied(
-        runs["ddp"].parent / "start", runs["ddp"].parent / f"{name} killed", root, name, **CASES[name]
-    )
-    process = toy_stage.trained(folder, root)
-    limit = time.monotonic() + 200
-    while not (found := list(folder.glob("data/checkpoints/*/last"))) and time.monotonic() < limit:
-        time.sleep(0.01)
-    process.kill()
-    output, _ = process.communicate(timeout=60)
-    assert found and not (folder / "history.json").exists(), output[-3000:]
-    while processes_in(folder) and time.monotonic() < limit:
-        time.sleep(0.1)
-    last = next(place for place in (found[0], found[0].with_name("old")) if place.is_dir())
-    kept = json.loads((last / "points.json").read_text(encoding="utf-8"))
-    (last / "points.json").write_text(json.dumps([kept[0] | {"marked": 1}, *kept[1:]]), encoding="utf-8")
-    process = toy_stage.trained(folder, root)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output[-3000:]
-    marked, *points = json.loads((folder / "history.json").read_text(encoding="utf-8"))
-    assert marked.pop("marked") == 1  # it did go on from there
-    assert [marked, *points] == json.loads((runs[name] / "history.json").read_text(encoding="utf-8"))
-    model = "model/model.safetensors"
-    assert (folder / model).read_bytes() == (runs[name] / model).read_bytes()
-    assert not list(folder.glob("data/checkpoints/*"))
+def test_processes_that_were_killed_go_on_to_the_same_bytes(
+    runs: dict[str, Path], start: Path, root: Path, name: str
+) -> None:
+    folder = toy_stage.copied(start, start.parent / f"{name} killed", root, name, **CASES[name])
+    toy_stage.broken_and_resumed(folder, runs[name], root)
 
 
 def test_what_a_process_refuses_is_said_and_ends_the_stage(start: Path, root: Path) -> None:

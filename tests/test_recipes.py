@@ -122,9 +122,13 @@ HERE = str(Path(__file__).parent)
         (QWEN, {"rlhf.method": "qlora", "rlhf.optimizer": "adamw8bit"}, ""),  # in one process
         (QWEN, {"compute.device": "cpu"}, ""),
         (QWEN, {"compute.launch": "zero2", "rlhf.optimizer": "adamw8bit"}, "rlhf.optimizer: found adamw8bit"),
-        (QWEN, {"compute.launch": "zero3", "compute.device": "cpu"}, "zero3 needs a GPU"),
+        (QWEN, {"compute.launch": "zero3", "compute.device": "cpu"}, ""),
         (QWEN, {"base.repo": ""}, "base.repo: found"),
-        (TINY, {"sft.optimizer": "paged_adamw8bit"}, "sft.optimizer: found paged_adamw8bit with compute.device cpu"),
+        (
+            TINY,
+            {"sft.optimizer": "paged_adamw8bit"},
+            "sft.optimizer: found paged_adamw8bit; it needs a GPU",
+        ),
         (TINY, {"rlhf.batch": 30}, "rlhf.batch: found 30 answers, 1 times in a step"),
         (TINY, {"rlhf.generations": 1}, "rlhf.generations: found 1; rloo compares"),
         (TINY, {"rlhf.algorithm": "ppo", "compute.launch": "ddp"}, "found ppo with compute.launch ddp"),

@@ -4,12 +4,11 @@ import json
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from stages.lib import determinism, models, recipes, weights
+from stages.lib import determinism, models, recipes
 from stages.lib.contract import Refusal
 from tests import families
 from tools import convert, mask
@@ -118,26 +117,6 @@ def test_a_family_that_overflows_in_half_precision_is_refused(tmp_path: Path) ->
         models.load(tmp_path / "gemma", half)
     assert models.load(tmp_path / "gemma", half.model_copy(update={"precision": "bf16"})).dtype == torch.bfloat16
     assert models.load(tmp_path / "llama", half).dtype == torch.float16
-
-
-@pytest.mark.parametrize(
-    ("asked", "cuda", "bf16", "found"),
-    [
-        ("auto", False, False, "fp32"),
-        ("auto", True, True, "bf16"),
-        ("auto", True, False, "fp16"),
-        ("fp32", True, True, "fp32"),
-        ("bf16", False, False, "bf16"),
-    ],
-)
-def test_precision_goes_by_the_hardware(
-    asked: Any, cuda: bool, bf16: bool, found: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16)
-    compute = recipes.Compute(device="auto", threads=1, precision=asked, launch="single")
-    assert weights.precision(compute) == found
-    assert weights.dtype(compute) == {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[found]
 
 
 def test_weights_that_learn_are_whole_and_others_small() -> None:

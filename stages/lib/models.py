@@ -8,12 +8,11 @@ transformers tells the assistant's tokens from the rest. Not covered: training (
 
 import itertools
 import json
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import params, recipes, weights
+from stages.lib import disk, params, recipes, weights
 from stages.lib.contract import Refusal
 from stages.lib.records import Message
 
@@ -31,7 +30,6 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 HEAD = "score"  # what transformers calls the head of a reward model, whatever the family
-NO_ROOM = re.compile(r"No space left|File too large|quota exceeded|os error (27|28|122)\b")
 # A Vietnamese syllable is one word of letters and marks; a digit stands alone, so that a model can copy numbers.
 SYLLABLES = r"\n| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{N}]+|\s"
 
@@ -132,16 +130,10 @@ def load_judge(folder: Path, compute: params.Compute, **more: Any) -> "PreTraine
 def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """Weights, configuration and tokenizer, without the place that they were loaded from."""
     model.config._name_or_path = ""
-    try:
+    full = f"{folder}: no room on the disk for the model; make some and run it again, from its last checkpoint"
+    with disk.room(lambda: f"{full} if the recipe saves any"):
         model.save_pretrained(str(folder))
         tokenizer.save_pretrained(str(folder))
-    except Exception as error:  # safetensors and tokenizers each have a kind of their own for a full disk
-        if not NO_ROOM.search(str(error)):
-            raise
-        raise Refusal(
-            f"{folder}: no room on the disk for the model; make some and run it again, from its last checkpoint if the"
-            " recipe saves any"
-        ) from None
     scrub(folder)
 
 

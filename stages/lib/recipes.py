@@ -215,8 +215,6 @@ def untrainable(compute: Compute, tuning: Tuning) -> Iterator[str]:
     alone = isinstance(tuning, Online | Offline)  # of what shards, rlhf takes one process
     name, launch = "rlhf" if alone else type(tuning).__name__.lower(), compute.launch
     shards = launch in SHARDING and not alone
-    if launch in DEEPSPEED and compute.device == "cpu":
-        yield f"compute.launch: found {launch} with compute.device cpu; {launch} needs a GPU: take ddp or fsdp2"
     if shards and tuning.method == "qlora":
         yield (
             f"{name}.method: found qlora with compute.launch {launch}; 4-bit weights can't be cut into shards here:"
@@ -229,8 +227,7 @@ def untrainable(compute: Compute, tuning: Tuning) -> Iterator[str]:
         )
     if tuning.optimizer == "paged_adamw8bit" and compute.device == "cpu":
         yield (
-            f"{name}.optimizer: found paged_adamw8bit with compute.device cpu; it needs a GPU, whose memory it pages:"
-            " take adamw8bit or adamw"
+            f"{name}.optimizer: found paged_adamw8bit; it needs a GPU, whose memory it pages: take adamw8bit or adamw"
         )
     if isinstance(tuning, Sft) and shards and tuning.keep == "best":
         yield (
@@ -276,8 +273,7 @@ def grounded(recipe: Recipe) -> list[str]:
         return []
     compute = recipe.compute.model_copy(update={"device": "cpu"})
     tunings = (recipe.sft, recipe.reward, recipe.rlhf)
-    found = dict.fromkeys(line for tuning in tunings for line in untrainable(compute, tuning))
-    return [line.replace(" with compute.device cpu", "") for line in found]  # which is not what the recipe says
+    return list(dict.fromkeys(line for tuning in tunings for line in untrainable(compute, tuning)))
 
 
 def moving(base: Base) -> str:

@@ -38,18 +38,21 @@ def device(compute: Compute) -> str:
 
     if not torch.cuda.is_available():
         return "cpu"
-    if torch.version.cuda and not built(torch.cuda.get_device_capability(), torch.cuda.get_arch_list()):
-        major, minor = torch.cuda.get_device_capability()
+    if torch.version.cuda is None:  # AMD's, whose kernels have other names
+        return "cuda"
+    capability = torch.cuda.get_device_capability()
+    if not runs_on(capability, torch.cuda.get_arch_list()):
         raise Refusal(
             f"compute.device: found auto, and torch {torch.__version__} has no kernels for this GPU,"
-            f" {torch.cuda.get_device_name()} (compute capability {major}.{minor}): install a build of the same version"
-            " that has them (README.md: for cards before Turing it is CUDA 12.6's), or set compute.device to cpu"
+            f" {torch.cuda.get_device_name()} (compute capability {capability[0]}.{capability[1]}): install a build of"
+            " the same version that has them (README.md: for cards before Turing it is CUDA 12.6's), or set"
+            " compute.device to cpu"
         )
     return "cuda"
 
 
-def built(capability: tuple[int, int], kernels: Iterable[str]) -> bool:
-    """Whether kernels like ``sm_75`` or, for any newer card, ``compute_75`` run on a card of this compute capability.
+def runs_on(capability: tuple[int, int], kernels: Iterable[str]) -> bool:
+    """Whether any of the kernels ``sm_75``, and for newer cards ``compute_75``, runs on this compute capability.
 
     Source: https://docs.nvidia.com/cuda/cuda-c-best-practices-guide/#cuda-compatibility-and-upgrades
     """

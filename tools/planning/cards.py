@@ -16,6 +16,7 @@ from tools.planning.memory import GIB
 TABLE = Path(__file__).with_name("gpus.yaml")
 MAKERS = re.compile("nvidia|geforce|quadro|tesla|rtx|[^a-z0-9]|gb$")  # what people write around a card's own name
 BOARDS = re.compile(r"\b(\d+gb|sxm\d*|pcie|hbm\w*)\b")  # what drivers add: a card's memory, and how it is built in
+TURING = 7.5  # the compute capability from which on torch's build on PyPI, and LLM.int8, have kernels
 SAME = 0.1  # share by which a driver's memory is off the table's
 
 
@@ -30,7 +31,7 @@ class Card:
     fp16: float = 0.0
     bf16: float = 0.0
     price: float = 0.0  # dollars an hour
-    capability: float = 7.5  # CUDA's; said of cards that have less
+    capability: float = TURING
     note: str = ""
 
     def precision(self, wanted: str) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from stages.lib import recipes
 from stages.lib.weights import OVERFLOWS
 from tools.planning.advice import changed
-from tools.planning.cards import Card
+from tools.planning.cards import TURING, Card
 from tools.planning.shapes import Shape
 
-TURING = 7.5  # the compute capability from which on torch's build on PyPI, and LLM.int8, have kernels
 READING = ("sft", "reward", "rlhf", "benchmark")  # each holds its context against what the model reads
 
 

@@ -1,14 +1,14 @@
 """Where a training run that was killed goes on: at its last whole checkpoint, to the same bytes.
 
 A run's checkpoints lie under a key that is the hash of all that decides its result: params, data, code and the
-libraries' versions, so no other run takes them up. The trainer writes into ``part/``; only a checkpoint that is
-whole, and on the disk, is renamed to ``last/``, so one that a kill or a full disk cut short is never read. What
-transformers does not keep is kept beside it: the history so far, the best weights, and the state of every random
-generator at the start of the epoch, without which the batches would come in another order. Tensors are read as
-safetensors or with ``weights_only``: a checkpoint can't run code. One process at a time works on a run, and what
-nobody went on with for a month is removed. A run's checkpoints go when its outputs are written; where DVC can't keep
-these, for a full disk, they are still in their place: make room, and `dvc commit -f` keeps them. Not covered: the state
-of another number of processes, which is another key; a paged optimizer's states, which bitsandbytes puts back whole.
+libraries' versions, so no other run takes them up. The trainer writes into ``part/``; only a checkpoint that is whole,
+and on the disk, is renamed to ``last/``, so one that a kill or a full disk cut short is never read. What transformers
+does not keep is kept beside it: the history so far, the best weights, and the state of every random generator at the
+start of the epoch, without which the batches would come in another order. Tensors are read as safetensors or with
+``weights_only``, DeepSpeed's too: a checkpoint can't run code. One process at a time works on a run, and what nobody
+went on with for a month is removed. A run's checkpoints go when its outputs are written; where DVC can't keep these,
+for a full disk, they are still in their place: make room, and `dvc commit -f` keeps them. Not covered: the state of
+another number of processes, which is another key; a paged optimizer's states, which bitsandbytes puts back whole.
 """
 
 import fcntl

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stages.lib import models
+from stages.lib import disk
 from stages.lib.contract import Refusal
 from stages.lib.train import checkpoints, launch, progress, training
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED")
-NO_ROOM = re.compile(f"{models.NO_ROOM.pattern}|PytorchStreamWriter|unexpected pos")
 
 
 def fit(
@@ -35,6 +34,7 @@ def fit(
     ``tokens`` are those of a step, or 0 for nobody knows.
     """
     launch.unrounded(trainer)
+    launch.read_as_data(trainer)
     points[:] = where.points() or points
     best = checkpoints.Best(trainer.model, where) if keep == "best" else None
     progress.show(trainer, name, tokens)
@@ -81,32 +81,24 @@ def enough_memory() -> Iterator[None]:
 @contextmanager
 def explained(where: checkpoints.Place) -> Iterator[None]:
     """Say in words that a checkpoint has no room; the last whole one stays."""
-    try:
-        yield
-    except Exception as error:  # torch, safetensors and tokenizers each have a kind of their own for a full disk
-        if not NO_ROOM.search(str(error)):
-            raise
-        shutil.rmtree(where.scratch, ignore_errors=True)
+
+    def full() -> str:
         again = "the same command goes on from the last checkpoint" if where.found else "the run begins anew"
-        raise Refusal(
-            f"{where.scratch}: no room on the disk for a checkpoint; make some: {again}{checkpoints.others(where)}"
-        ) from None
+        return f"{where.scratch}: no room on the disk for a checkpoint; make some: {again}{checkpoints.others(where)}"
+
+    with disk.room(full, where.scratch):
+        yield
 
 
 @contextmanager
 def all_or_none(*outs: Path) -> Iterator[None]:
     """Write all of a stage's outputs or leave none of them behind."""
     done = False
+    full = f"{outs[0]}: no room on the disk for it; make some and run it again: it goes on at its last checkpoint"
     try:
-        yield
+        with disk.room(lambda: f"{full} if the recipe saves any"):
+            yield
         done = True
-    except Exception as error:  # as above
-        if not NO_ROOM.search(str(error)):
-            raise
-        raise Refusal(
-            f"{outs[0]}: no room on the disk for it; make some and run it again: it goes on at its last checkpoint if"
-            " the recipe saves any"
-        ) from None
     finally:
         for out in [] if done else outs:
             shutil.rmtree(out, ignore_errors=True)

@@ -12,6 +12,7 @@ machines, and pretraining from nothing.
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,14 +37,18 @@ def enter(compute: recipes.Compute, tuning: recipes.Tuning, config: Path = CONFI
         follow_parent()
         if processes() == 1:
             show_one_gpu()
-        if compute.device == "cpu" and compute.launch in SHARDING:
+        if compute.device == "cpu" and compute.launch == "fsdp2":
             shard_on_cpu()
+        if compute.launch in recipes.DEEPSPEED:
+            # DeepSpeed calls torch's functions by names that torch gives up, at every step
+            warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
         return
     check(compute, tuning)
     words = command(compute, config, processes_wanted(compute, config))
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, words, os.environ | {LAUNCHED: compute.launch})
+    forced = {"DS_ACCELERATOR": "cpu"} if compute.device == "cpu" else {}  # DeepSpeed takes a GPU where it sees one
+    os.execve(sys.executable, words, os.environ | {LAUNCHED: compute.launch} | forced)
 
 
 def alone(compute: recipes.Compute, tuning: recipes.Tuning) -> bool:
@@ -188,6 +193,19 @@ def unrounded(trainer: Any) -> None:
     plugin = trainer.accelerator.state.fsdp_plugin if trainer.is_fsdp_enabled else None
     if plugin is not None and plugin.mixed_precision_policy is not None:
         plugin.mixed_precision_policy = dataclasses.replace(plugin.mixed_precision_policy, output_dtype=None)
+
+
+def read_as_data(trainer: Any) -> None:
+    """Let DeepSpeed read its shards of a checkpoint as data: it would unpickle them, and so run what they say."""
+    if not trainer.is_deepspeed_enabled:
+        return
+    import torch
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    torch.serialization.add_safe_globals([DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address])
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 
 def whole(trainer: Any, fresh: Callable[[], "PreTrainedModel"]) -> Any:
