@@ -32,7 +32,7 @@ def test_every_dependency_is_pinned_and_nothing_names_a_registry(root: Path) -> 
     pins = [line for line in lines if not line.startswith("#")]
     assert [line for line in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9a-z.]+", line)] == []
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = requirements.requirements(project, ["bench", "kaggle", "s3", "ssh", "webdav"])
+    wanted = requirements.requirements(project, ["bench", "deepspeed", "kaggle", "s3", "ssh", "webdav"])
     plain = {line.split("==")[0].lower().replace("_", "-") for line in pins}
     assert {re.split(r"\[", need)[0].lower().replace("_", "-") for need in wanted} <= plain
     with pytest.raises(SystemExit, match="EXTRAS: found s4; known: dev, kaggle"):
